@@ -1,0 +1,63 @@
+#ifndef RUNTIME_BUFFER_H
+#define RUNTIME_BUFFER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Reference-counted I/O buffers, in three sizes, from a pool that each worker
+ * owns.  Any thread may ref and unref; the last unref on another thread sends
+ * the buffer home by its worker's return stack.  The pool grows by chunks to
+ * its limit, and gives chunks back to the system when they have been idle. */
+
+enum buffer_limits {
+    BUFFER_SMALL_BYTES = 4096,   /* one page: most messages, and what a multishot receive fills */
+    BUFFER_MEDIUM_BYTES = 34816, /* 32 KiB and the headers and tags of its records */
+    BUFFER_LARGE_BYTES = 279552, /* 4 records of 65,537 B, and room for a cut one before them */
+    BUFFER_POOL_BYTES_MAX = 1 << 30, /* a worker's default bound: part of a node's memory budget */
+};
+
+struct buffer_pool;
+
+struct buffer {
+    uint32_t refs;     /* atomic; buffer_ref and buffer_unref only */
+    uint32_t capacity; /* bytes at `data` */
+    struct buffer_pool *pool;
+    struct buffer *next;  /* the holder's: a list of its own */
+    uint32_t begin, end;  /* the holder's: the bytes in use */
+    uint8_t *data;
+};
+
+/* A run of bytes inside a buffer.  Holding a slice is holding one reference. */
+struct buffer_slice {
+    struct buffer *buffer;
+    uint32_t offset;
+    uint32_t length;
+};
+
+struct buffer_pool_stats {
+    uint64_t bytes_mapped; /* taken from the system */
+    uint64_t bytes_live;   /* lent out now */
+    uint64_t buffers_live;
+};
+
+/* `bytes_max` bounds what the pool takes from the system.  Owner thread only. */
+struct buffer_pool *buffer_pool_new(uint64_t bytes_max);
+/* All buffers must be home: asserts so. */
+void buffer_pool_free(struct buffer_pool *pool);
+void buffer_pool_stats_read(const struct buffer_pool *pool, struct buffer_pool_stats *out);
+/* Takes home what other threads returned, and gives idle chunks back; the
+ * worker calls it once a turn (cheap when there is nothing). */
+void buffer_pool_collect(struct buffer_pool *pool, uint64_t now_ns);
+
+/* A buffer of at least `bytes` (<= BUFFER_LARGE_BYTES), with one reference,
+ * begin = end = 0, or NULL when the pool is at its bound.  Owner thread only. */
+struct buffer *buffer_new(struct buffer_pool *pool, uint32_t bytes);
+/* The same for any thread and any size, from the heap: for commands from
+ * outside the workers.  NULL when memory is out. */
+struct buffer *buffer_new_foreign(uint32_t bytes);
+
+struct buffer *buffer_ref(struct buffer *buffer);
+/* NULL is allowed. */
+void buffer_unref(struct buffer *buffer);
+
+#endif

@@ -1,0 +1,49 @@
+#ifndef RUNTIME_LOG_H
+#define RUNTIME_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One-line structured events.  Nothing is formatted unless its level is on.
+ * Lines go to a bounded ring per worker that a thread of its own drains: a
+ * stuck stderr stops nothing; lines that find the ring full are counted, and
+ * the count is a line of its own later. */
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_TRACE };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+enum log_limits {
+    LOG_LINE_BYTES_MAX = 512,  /* longer ones are cut, with "..." */
+    LOG_RING_LINES = 1024,     /* per worker */
+};
+
+struct scope;
+struct worker;
+struct runtime;
+
+/* Where a runtime's lines go: called on the log thread, one line with its \n.
+ * NULL: nowhere, nothing is formatted. */
+struct log_sink {
+    void (*write)(void *argument, enum log_level level, const char *line, size_t length);
+    void *argument;
+    enum log_level level;
+    enum log_format format;
+};
+
+/* Of a scope; may change at run time, from any thread. */
+void scope_log_to(struct scope *scope, const struct log_sink *sink);
+bool log_enabled(struct scope *scope, enum log_level level);
+/* `fields` is printf's: "peer=%s streams=%u".  A value with blanks is quoted by
+ * the writer: pass it as "key=%s" and it will be.  Any thread; `worker` may be
+ * NULL. */
+void log_write(struct scope *scope, struct worker *worker, enum log_level level, const char *event,
+               const char *fields, ...) __attribute__((format(printf, 5, 6)));
+
+#define LOG(context, level, event, ...)                                                \
+    do {                                                                               \
+        if (log_enabled((context)->scope, (level)))                                    \
+            log_write((context)->scope, (context)->worker, (level), (event), __VA_ARGS__); \
+    } while (0)
+
+#endif
