@@ -1,0 +1,44 @@
+#ifndef ACTORS_APP_H
+#define ACTORS_APP_H
+
+#include "chorus/p2p.h"
+
+/* The application's end of a node: its events.  Any worker pushes, any thread
+ * of the application takes.  Streams have ready bits on a list, each stream at
+ * most once; peers' events queue, bounded: beyond APP_EVENTS_MAX the oldest
+ * PEER_* events are dropped and counted, events that answer a request never. */
+
+enum app_limits {
+    APP_EVENTS_MAX = 65536,    /* PEER_* events waiting: two of each of a full node's connections */
+    APP_INCOMING_MAX = 4096,   /* inbound EVENT streams not yet taken; beyond: refused */
+};
+
+enum app_stream_bits {
+    APP_STREAM_READABLE = 1,
+    APP_STREAM_WRITABLE = 2,
+    APP_STREAM_FAILED = 4,
+};
+
+/* A stream's place on the ready list; zeroed at first, inside the stream. */
+struct app_ready {
+    struct app_ready *next;
+    struct p2p_stream *stream;
+    uint32_t bits;
+    uint32_t listed;
+    int error;
+};
+
+struct app;
+
+struct app *app_new(int *error);
+void app_free(struct app *app);
+int app_descriptor(struct app *app);
+/* Copies the event.  False when an inbound stream finds APP_INCOMING_MAX of
+ * them waiting (nothing else is refused). */
+bool app_push(struct app *app, const struct p2p_event *event);
+void app_stream_ready(struct app *app, struct app_ready *ready, struct p2p_stream *stream, uint32_t bits, int error);
+/* Takes a stream off the ready list: nothing about it is told any more. */
+void app_stream_forget(struct app *app, struct app_ready *ready);
+int app_next(struct app *app, struct p2p_event *event);
+
+#endif

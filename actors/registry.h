@@ -1,0 +1,57 @@
+#ifndef ACTORS_REGISTRY_H
+#define ACTORS_REGISTRY_H
+
+#include "actors/node.h"
+#include "net/identify.h"
+
+/* Who is connected: peers and their connections, and what identify told of
+ * them.  One mutex; no data path touches it.  Agent, version and protocol lists
+ * are interned: most peers have the same ones.  Events PEER_CONNECTED (first
+ * connection), PEER_IDENTIFIED and PEER_DISCONNECTED (last one) come from
+ * here. */
+
+struct registry;
+
+struct registry_connection {
+    struct actor_ref session;
+    struct peer_id id;
+    struct multiaddr remote;
+    bool outbound;
+    uint64_t opened_ns;
+};
+
+struct registry *registry_new(struct p2p_node *node, uint64_t hash_seed);
+void registry_free(struct registry *registry);
+
+/* A secured and multiplexed connection.  Any worker.  0, P2P_ERR_CONN_LIMIT or
+ * P2P_ERR_CALL_NOMEM: then the session closes. */
+int registry_add(struct registry *registry, const struct registry_connection *connection);
+/* `error` is why it ended.  No-op when it is not there. */
+void registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error);
+/* What identify said; copied.  Wakes those who wait for it. */
+void registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
+                         const struct identify_result *result);
+/* Facts for the status of a connection; cheap, called now and then. */
+void registry_progress(struct registry *registry, struct actor_ref session, const struct peer_id *id,
+                       uint64_t rtt_ns, uint64_t bytes_in, uint64_t bytes_out);
+
+/* The session that carries a new stream to this peer: the newest identified
+ * connection, else the newest.  False when it is not connected. */
+bool registry_find(struct registry *registry, struct actor_ref *session, const struct peer_id *id);
+/* True when identify has told us that the peer speaks this protocol. */
+bool registry_speaks(struct registry *registry, const struct peer_id *id, const char *protocol);
+size_t registry_peers(struct registry *registry);
+/* All sessions (of one peer, or of all when `id` is NULL); returns how many
+ * there are. */
+size_t registry_sessions(struct registry *registry, struct actor_ref *out, size_t capacity, const struct peer_id *id);
+/* For the public calls. */
+size_t registry_list(struct registry *registry, struct p2p_peer *out, size_t capacity, uint64_t now_ns);
+/* Fills a new p2p_identity, or says P2P_ERR_CALL_AGAIN (connected, not yet
+ * identified) or P2P_ERR_CALL_NOT_FOUND. */
+int registry_identity(struct registry *registry, struct p2p_identity **out, const struct peer_id *id);
+/* Has `waiter` finish, with object = a p2p_identity, when the peer is
+ * identified or gone. */
+struct waiter;
+void registry_await_identity(struct registry *registry, struct waiter *waiter, const struct peer_id *id);
+
+#endif

@@ -1,0 +1,71 @@
+#ifndef ACTORS_SESSION_H
+#define ACTORS_SESSION_H
+
+#include "actors/node.h"
+#include "actors/waiter.h"
+
+#include <sys/socket.h>
+
+/* One connection: socket, security, muxer, streams, and the protocols that one
+ * connection can answer by itself (identify, ping, perf, echo), on its own
+ * worker. */
+
+enum session_limits {
+    SESSION_RECV_BYTES_MAX = 16777216,   /* default of what a connection holds unread: windows beyond the first, and queues */
+    SESSION_HANDSHAKE_NS_TURN = 1000000, /* handshake work of a worker in one turn */
+    SESSION_BYTES_TURN = 262144,         /* received bytes of one connection in one turn */
+};
+
+/* Why a connection is closed by us: the code in the GoAway (go-libp2p
+ * core/network/conn.go). */
+enum session_close_code {
+    SESSION_CLOSE_NORMAL = 0,
+    SESSION_CLOSE_RESOURCE_LIMIT = 0x1001,
+    SESSION_CLOSE_GARBAGE_COLLECTED = 0x1005,
+    SESSION_CLOSE_SHUTDOWN = 0x1006,
+    SESSION_CLOSE_GATED = 0x1007,
+};
+
+enum session_message {
+    SESSION_MSG_DIAL = MESSAGE_START, /* from session_tell_dial */
+    SESSION_MSG_CLOSE = MESSAGE_OWN,
+    SESSION_MSG_DIALLED,     /* to the dialer: body.i64[0] 0 or the error; body.u64[1] 1 when TCP was connected */
+    SESSION_MSG_OPEN_STREAM,
+    SESSION_MSG_PING,
+    SESSION_MSG_PUSH,
+    SESSION_MSG_STREAM,      /* something about one stream, from another thread */
+};
+
+/* What the dialer asks of a session. */
+struct session_dial {
+    struct sockaddr_storage address;
+    socklen_t address_length;
+    struct multiaddr remote;     /* without /p2p */
+    struct peer_id expected;
+    uint64_t deadline_ns;
+};
+
+extern const struct actor_class session_class;
+
+/* An accepted socket becomes a session on this worker.  The caller has counted
+ * node->connections and node->handshakes_in up by one; the session counts them
+ * down.  On failure the socket is reset and the counts are taken back. */
+int session_accept(struct actor_context *context, int socket, const struct sockaddr_storage *local,
+                   const struct sockaddr_storage *remote);
+
+/* Spawns a session on that worker which dials; the answer SESSION_MSG_DIALLED
+ * (or MESSAGE_GONE) comes with `request_id`, its `from` the session.  By then
+ * the registry knows the connection.  The dialer has counted node->connections
+ * up by one; the session, or the answer GONE, takes it back. */
+void session_tell_dial(struct actor_context *context, unsigned worker_index, uint32_t request_id,
+                       const struct session_dial *dial);
+
+/* From any thread.  Closes in order, with `code` in a GoAway.  Cannot fail. */
+void session_tell_close(struct p2p_node *node, struct actor_ref session, uint32_t code);
+/* From any thread.  Has the session tell its peer our new protocols or
+ * addresses (identify push), if it speaks that. */
+void session_tell_push(struct p2p_node *node, struct actor_ref session);
+/* From any thread.  One ping; the waiter's value is the round trip in ns. */
+void session_tell_ping(struct p2p_node *node, struct actor_ref session, struct waiter *waiter);
+
+#endif
