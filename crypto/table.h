@@ -16,8 +16,8 @@
  * message order and no log line.  Collect and sort, or keep a list. */
 
 enum {
-    TABLE_KEY_BYTES_MAX = 64,             /* a multihash of 512 bits, less its code: nothing longer is a key */
-    TABLE_ENTRIES_MAX = 1u << 28,         /* what 31 bits of stored hash can place at 3/4 full */
+    TABLE_KEY_BYTES_MAX = 64,     /* a hash of 512 bits: nothing longer is a key */
+    TABLE_ENTRIES_MAX = 1u << 28, /* what 31 bits of stored hash can place at 3/4 full */
 };
 
 /* Caller's memory; fields are private. */
