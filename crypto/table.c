@@ -108,7 +108,9 @@ static int rehash(struct table *table, size_t slots)
     }
     free(table->tags);
     free(table->slots);
-    *table = fresh;
+    table->tags = fresh.tags;
+    table->slots = fresh.slots;
+    table->mask = fresh.mask;
     return 0;
 }
 
