@@ -34,7 +34,7 @@ LIBRARIES = (
     (r"microhttpd\.h", r"daemon/.*"),
     (r"(jansson|cjson/cJSON)\.h", r"(daemon|bench)/.*"),
     (r"argp\.h", r"(daemon|bench)/.*"),
-    (r"(sys/socket|sys/epoll|pthread|threads|time|sys/time)\.h", r"(?!net/).*"),
+    (r"(sys/epoll|pthread|threads|time|sys/time)\.h", r"(?!net/).*"),
 )
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.M)
