@@ -258,12 +258,16 @@ func (d *dialled) reset(ctx context.Context) (answer, error) {
 		return nil, err
 	}
 	_, err = bufio.NewReader(s).ReadByte()
-	var reset *network.StreamError
-	if !errors.As(err, &reset) || !reset.Remote {
+	if !errors.Is(err, network.ErrReset) {
 		return nil, fmt.Errorf("expected a reset, got %v", err)
 	}
+	result := answer{"code": nil}
+	var reset *network.StreamError
+	if errors.As(err, &reset) && reset.Remote {
+		result["code"] = reset.ErrorCode
+	}
 	_, err = d.exchange(ctx, streamBytes) // the connection must not have suffered
-	return answer{"code": reset.ErrorCode}, err
+	return result, err
 }
 
 func (d *dialled) idle(ctx context.Context, quiet time.Duration) (answer, error) {

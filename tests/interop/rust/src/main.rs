@@ -1,0 +1,76 @@
+//! A rust-libp2p peer for the interoperation tests.  Command line, protocols and answers: ../README.md.
+
+mod cases;
+mod node;
+mod serve;
+mod streams;
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use node::Node;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+struct Options {
+    key: String,
+    security: String,
+}
+
+struct Program {
+    options: Options,
+    listener: Node,
+    kept: Mutex<Vec<Node>>,
+}
+
+fn options() -> Option<Options> {
+    let mut options = Options { key: "ed25519".into(), security: "noise".into() };
+    let mut args = std::env::args().skip(1);
+    if args.next()? != "listen" {
+        return None;
+    }
+    while let Some(name) = args.next() {
+        match name.as_str() {
+            "--key" => options.key = args.next()?,
+            "--security" => options.security = args.next()?,
+            _ => return None,
+        }
+    }
+    Some(options)
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Some(options) = options() else {
+        eprintln!("usage: peer listen --key TYPE [--security LIST]");
+        std::process::exit(2);
+    };
+    let listener = Node::new(&options, true).await?;
+    for address in &listener.addresses {
+        println!("{address}/p2p/{}", listener.id);
+    }
+    println!("ready");
+
+    let program = Arc::new(Program { options, listener, kept: Mutex::new(Vec::new()) });
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        let program = program.clone();
+        tokio::spawn(async move {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [tag, case, args @ ..] = words.as_slice() else { return };
+            let mut answer = match program.run(case, args).await {
+                Ok(mut found) => {
+                    found["ok"] = true.into();
+                    found
+                }
+                Err(error) => json!({"ok": false, "error": error.to_string()}),
+            };
+            answer["id"] = (*tag).into();
+            answer["case"] = (*case).into();
+            println!("{answer}");
+        });
+    }
+    Ok(())
+}
