@@ -1,0 +1,158 @@
+// A js-libp2p peer for the interoperation tests.  Command line, protocols and answers: ../README.md.
+import './polyfill.mjs'
+import { createInterface } from 'node:readline'
+import { parseArgs } from 'node:util'
+import { generateKeyPair } from '@libp2p/crypto/keys'
+import { identify, identifyPush } from '@libp2p/identify'
+import { noise } from '@libp2p/noise'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { ping } from '@libp2p/ping'
+import { plaintext } from '@libp2p/plaintext'
+import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
+import { yamux } from '@libp2p/yamux'
+import { createLibp2p } from 'libp2p'
+import { cases } from './cases.mjs'
+import { serve } from './streams.mjs'
+
+const KEY_TYPES = { ed25519: 'Ed25519', rsa: 'RSA', secp256k1: 'secp256k1' } // ECDSA host keys: unsupported
+const SECURITY = { noise, tls, plaintext }
+const COMMAND_SECONDS_MAX = 60
+const LEARNED_SECONDS_MAX = 10
+
+// A node with a fresh identity; the library's default limits are lifted, for they would count all of a
+// test's connections against the one address that they come from.
+async function newNode (options, listens) {
+  return createLibp2p({
+    privateKey: await generateKeyPair(KEY_TYPES[options.key], 2048),
+    addresses: { listen: listens ? ['/ip4/127.0.0.1/tcp/0'] : [] },
+    transports: [tcp()],
+    connectionEncrypters: options.security.split(',').map(name => SECURITY[name]()),
+    streamMuxers: [yamux()],
+    connectionManager: {
+      inboundConnectionThreshold: Infinity, maxConnections: 1e6, maxIncomingPendingConnections: 1e5
+    },
+    services: {
+      identify: identify(),
+      identifyPush: identifyPush(),
+      // The connection monitor has a ping stream of its own, and gives up a connection where it gets none.
+      ping: ping({ maxInboundStreams: 16, maxOutboundStreams: 16 })
+    }
+  })
+}
+
+// What identify told.  The library fails identify as a whole when the signed record is not valid.
+function describe ({ detail }) {
+  return {
+    remoteId: detail.peerId.toString(),
+    agent: detail.agentVersion ?? '',
+    protocolVersion: detail.protocolVersion ?? '',
+    protocols: detail.protocols,
+    listenAddrs: (detail.signedPeerRecord?.addresses ?? detail.listenAddrs).map(a => a.toString()),
+    observedAddr: detail.observedAddr?.toString() ?? '',
+    signedPeerRecord: detail.signedPeerRecord == null ? 'none' : 'valid',
+    security: detail.connection.encryption
+  }
+}
+
+// Keeps what a node learns.
+class Learned {
+  #found = new Map()
+  #waiting = new Map()
+
+  constructor (node) {
+    node.addEventListener('peer:identify', event => {
+      const found = describe(event)
+      this.#found.set(found.remoteId, found)
+      this.#waiting.get(found.remoteId)?.resolve(found)
+    })
+  }
+
+  of (id) {
+    if (this.#found.has(id)) {
+      return this.#found.get(id)
+    }
+    if (!this.#waiting.has(id)) {
+      this.#waiting.set(id, Promise.withResolvers())
+    }
+    return this.#waiting.get(id).promise
+  }
+}
+
+async function within (seconds, promise) {
+  const late = Promise.withResolvers()
+  const timer = setTimeout(() => late.reject(new Error('timed out')), seconds * 1000)
+  try {
+    return await Promise.race([promise, late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+class Program {
+  constructor (options, listener) {
+    this.options = options
+    this.listener = listener
+    this.learned = new Learned(listener)
+    this.kept = []
+  }
+
+  async run (name, args) {
+    switch (`${name} ${args.length}`) {
+      case 'learned 1':
+        return within(LEARNED_SECONDS_MAX, this.learned.of(args[0]))
+      case 'disconnect 1':
+        return within(COMMAND_SECONDS_MAX, this.listener.hangUp(peerIdFromString(args[0])))
+      case 'simultaneous 1':
+        return within(COMMAND_SECONDS_MAX, this.simultaneous(args[0]))
+    }
+    const known = cases[name]
+    if (known == null || known.length !== args.length + 1) {
+      throw new Error(`no command ${name} with ${args.length} arguments`)
+    }
+    const [address, ...numbers] = args
+    const node = await newNode(this.options, false)
+    const seconds = COMMAND_SECONDS_MAX + (name === 'idle' ? Number(numbers[0]) : 0)
+    try {
+      return await within(seconds, known({ node, learned: new Learned(node) }, address, ...numbers.map(Number)))
+    } finally {
+      if (name === 'identify') {
+        this.kept.push(node) // the other side may be asked what it learned
+      } else {
+        await node.stop()
+      }
+    }
+  }
+
+  // Dials from the listening node, which the other side is told to dial at the same moment.
+  async simultaneous (address) {
+    const answer = await cases.ping({ node: this.listener }, address, 1)
+    const remote = peerIdFromString(address.split('/').at(-1))
+    return { ...answer, connections: this.listener.getConnections(remote).length }
+  }
+}
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { key: { type: 'string', default: 'ed25519' }, security: { type: 'string', default: 'noise' } }
+})
+if (positionals[0] !== 'listen' || KEY_TYPES[options.key] == null) {
+  console.error('usage: peer.mjs listen --key ed25519|rsa|secp256k1 [--security LIST]')
+  process.exit(2)
+}
+const listener = await newNode(options, true)
+await serve(listener)
+const program = new Program(options, listener)
+for (const address of listener.getMultiaddrs()) {
+  console.log(address.toString())
+}
+console.log('ready')
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [id, name, ...args] = line.trim().split(/\s+/)
+  program.run(name, args)
+    .then(found => ({ id, case: name, ok: true, ...found }))
+    .catch(error => ({ id, case: name, ok: false, error: `${error.name}: ${error.message}` }))
+    .then(answer => console.log(JSON.stringify(answer)))
+}
+await Promise.all([listener, ...program.kept].map(node => node.stop()))
