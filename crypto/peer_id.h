@@ -48,8 +48,9 @@ static inline bool peer_id_is_none(const struct peer_id *id)
 void peer_id_from_public_key(struct peer_id *id, const struct public_key *key);
 
 /* From multihash bytes, as in the value of /p2p or in messages.  An identity
- * multihash must hold a valid public key in canonical form; the only hash is
- * sha2-256.  Returns 0 or P2P_ERR_CALL_MALFORMED; `id` is untouched on error. */
+ * multihash must hold a public key in canonical form (of secp256k1 the form
+ * only: that its point is on the curve shows when the key is used); the only
+ * hash is sha2-256.  Returns 0 or P2P_ERR_CALL_MALFORMED; `id` is untouched on error. */
 int peer_id_from_bytes(struct peer_id *id, const uint8_t *data, size_t length);
 
 /* From text of either form: base58btc ("12D3Koo...", "Qm...") or CIDv1 with
@@ -68,7 +69,8 @@ size_t peer_id_to_cid36(const struct peer_id *id, char *text);
 /* For logs: the last 8 characters of the base58 form.  `text` has PEER_ID_SHORT_SIZE bytes. */
 void peer_id_to_short(const struct peer_id *id, char *text);
 
-/* The key inside an identity id.  Returns 0, or P2P_ERR_CALL_NOT_FOUND for a hashed one. */
+/* The key inside an identity id.  Returns 0, P2P_ERR_CALL_NOT_FOUND for a hashed
+ * one, P2P_ERR_CALL_MALFORMED for one that is no key after all. */
 int peer_id_public_key(const struct peer_id *id, struct public_key *key);
 
 /* True when `id` is the id of `key`. */
