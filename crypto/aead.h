@@ -13,6 +13,7 @@
 
 enum {
     AEAD_KEY_BYTES = 32,
+    AEAD_IV_BYTES = 12,
     AEAD_TAG_BYTES = 16,
     AEAD_EVP_BYTES_MIN = 512,     /* from here on OpenSSL; measured, see aead.c */
     AEAD_GATHER_BYTES = 16384,    /* pieces below are first copied together: a copy is cheaper than a call */
@@ -26,6 +27,10 @@ struct aead_context;
 struct aead_context *aead_context_new(void);
 /* Wipes the last key; NULL is fine. */
 void aead_context_free(struct aead_context *context);
+
+/* From which length of text on OpenSSL is used: 0 always, SIZE_MAX never.  For
+ * comparing the two; a new context has AEAD_EVP_BYTES_MIN. */
+void aead_context_choose(struct aead_context *context, size_t evp_bytes_min);
 
 struct aead_piece {
     const uint8_t *data;
@@ -47,5 +52,13 @@ int aead_seal(struct aead_context *context, const uint8_t key[AEAD_KEY_BYTES], u
 int aead_open(struct aead_context *context, const uint8_t key[AEAD_KEY_BYTES], uint64_t nonce,
               const uint8_t *ad, size_t ad_length, uint8_t *out,
               const uint8_t *in, size_t length);
+
+/* The same two with all 12 bytes of the nonce given (RFC 8439). */
+int aead_seal_iv(struct aead_context *context, const uint8_t key[AEAD_KEY_BYTES],
+                 const uint8_t iv[AEAD_IV_BYTES], const uint8_t *ad, size_t ad_length, uint8_t *out,
+                 const struct aead_piece *pieces, size_t piece_count);
+int aead_open_iv(struct aead_context *context, const uint8_t key[AEAD_KEY_BYTES],
+                 const uint8_t iv[AEAD_IV_BYTES], const uint8_t *ad, size_t ad_length, uint8_t *out,
+                 const uint8_t *in, size_t length);
 
 #endif
