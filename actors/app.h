@@ -3,6 +3,9 @@
 
 #include "chorus/p2p.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 /* The application's end of a node: its events.  Any worker pushes, any thread
  * of the application takes.  Streams have ready bits on a list, each stream at
  * most once; peers' events queue, bounded: beyond APP_EVENTS_MAX the oldest
@@ -22,6 +25,7 @@ enum app_stream_bits {
 /* A stream's place on the ready list; zeroed at first, inside the stream. */
 struct app_ready {
     struct app_ready *next;
+    struct app_ready *previous;
     struct p2p_stream *stream;
     uint32_t bits;
     uint32_t listed;
@@ -39,6 +43,10 @@ bool app_push(struct app *app, const struct p2p_event *event);
 void app_stream_ready(struct app *app, struct app_ready *ready, struct p2p_stream *stream, uint32_t bits, int error);
 /* Takes a stream off the ready list: nothing about it is told any more. */
 void app_stream_forget(struct app *app, struct app_ready *ready);
+/* The oldest event, then what streams are ready, NODE_CLOSED last.  0, or
+ * P2P_ERR_CALL_AGAIN. */
 int app_next(struct app *app, struct p2p_event *event);
+/* PEER_* events that were dropped. */
+uint64_t app_dropped(struct app *app);
 
 #endif

@@ -10,6 +10,14 @@
  * connection), PEER_IDENTIFIED and PEER_DISCONNECTED (last one) come from
  * here. */
 
+enum registry_limits {
+    REGISTRY_PEERS_MAX = 1 << 22,
+    REGISTRY_PEER_CONNECTIONS_MAX = 128,  /* of one peer; go-libp2p's resource manager allows 8 */
+    REGISTRY_PROTOCOLS_BYTES_MAX = 8192,  /* kept of one peer: a whole identify message of them */
+    REGISTRY_ADDRESSES_BYTES_MAX = 4096,  /* kept of one peer: some hundred addresses */
+    REGISTRY_AWAITERS_MAX = 256,          /* who wait for one peer's identity */
+};
+
 struct registry;
 
 struct registry_connection {
@@ -23,8 +31,8 @@ struct registry_connection {
 struct registry *registry_new(struct p2p_node *node, uint64_t hash_seed);
 void registry_free(struct registry *registry);
 
-/* A secured and multiplexed connection.  Any worker.  0, P2P_ERR_CONN_LIMIT or
- * P2P_ERR_CALL_NOMEM: then the session closes. */
+/* A secured and multiplexed connection.  Any worker.  0, P2P_ERR_CONN_LIMIT,
+ * P2P_ERR_NODE_CLOSING or P2P_ERR_CALL_NOMEM: then the session closes. */
 int registry_add(struct registry *registry, const struct registry_connection *connection);
 /* `error` is why it ended.  No-op when it is not there. */
 void registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error);
@@ -46,6 +54,9 @@ size_t registry_peers(struct registry *registry);
 size_t registry_sessions(struct registry *registry, struct actor_ref *out, size_t capacity, const struct peer_id *id);
 /* For the public calls. */
 size_t registry_list(struct registry *registry, struct p2p_peer *out, size_t capacity, uint64_t now_ns);
+/* The ids of those who are connected, the oldest first; returns how many there
+ * are. */
+size_t registry_ids(struct registry *registry, struct peer_id *out, size_t capacity);
 /* Fills a new p2p_identity, or says P2P_ERR_CALL_AGAIN (connected, not yet
  * identified) or P2P_ERR_CALL_NOT_FOUND. */
 int registry_identity(struct registry *registry, struct p2p_identity **out, const struct peer_id *id);

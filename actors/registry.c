@@ -1,0 +1,466 @@
+#include "actors/registry.h"
+
+#include "actors/app.h"
+#include "actors/intern.h"
+#include "actors/registry_identity.h"
+#include "actors/waiter.h"
+#include "crypto/table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct connection {
+    struct connection *next; /* an older one */
+    struct actor_ref session;
+    uint64_t opened_ns;
+    uint64_t rtt_ns;
+    uint64_t bytes_in, bytes_out;
+    bool outbound;
+    bool identified;
+    uint16_t remote_length;
+    uint8_t remote[];
+};
+
+struct awaiter {
+    struct awaiter *next;
+    struct waiter *waiter;
+};
+
+struct peer {
+    struct peer *collision; /* another whose id has the same hash */
+    struct peer *next, *previous; /* in the order they came */
+    struct peer_id id;
+    uint32_t connection_count;
+    uint32_t awaiter_count;
+    struct connection *connections; /* the newest first */
+    struct awaiter *awaiters;
+    struct registry_told told;
+};
+
+static_assert(sizeof(struct connection) <= 128, "design: a connection's entry");
+static_assert(sizeof(struct peer) <= 160, "design: a peer's entry");
+
+struct registry {
+    struct p2p_node *node;
+    pthread_mutex_t mutex;
+    struct table peers; /* hash of the id -> the first peer with it */
+    uint64_t seed;
+    struct peer *head, *tail;
+    size_t peer_count;
+    size_t connection_count;
+    struct interns interns;
+};
+
+struct registry *registry_new(struct p2p_node *node, uint64_t hash_seed)
+{
+    struct registry *registry = calloc(1, sizeof(*registry));
+
+    if (!registry)
+        return NULL;
+    registry->node = node;
+    registry->seed = hash_seed;
+    pthread_mutex_init(&registry->mutex, NULL);
+    table_init(&registry->peers, sizeof(uint64_t), REGISTRY_PEERS_MAX, hash_seed);
+    intern_init(&registry->interns, hash_seed);
+    return registry;
+}
+
+/* ---- peers ---- */
+
+static uint64_t hash_id(const struct registry *registry, const struct peer_id *id)
+{
+    return table_hash(id, sizeof(*id), registry->seed);
+}
+
+static struct peer *find_peer(struct registry *registry, const struct peer_id *id)
+{
+    uint64_t hash = hash_id(registry, id);
+    struct peer *peer = table_find_pointer(&registry->peers, &hash);
+
+    while (peer && !peer_id_equal(&peer->id, id))
+        peer = peer->collision;
+    return peer;
+}
+
+static struct peer *add_peer(struct registry *registry, const struct peer_id *id)
+{
+    uint64_t hash = hash_id(registry, id);
+    struct peer *peer = calloc(1, sizeof(*peer));
+
+    if (!peer)
+        return NULL;
+    peer->id = *id;
+    peer->collision = table_find_pointer(&registry->peers, &hash);
+    if (table_set(&registry->peers, &hash, (uint64_t)(uintptr_t)peer) < 0) {
+        free(peer);
+        return NULL;
+    }
+    peer->previous = registry->tail;
+    *(registry->tail ? &registry->tail->next : &registry->head) = peer;
+    registry->tail = peer;
+    registry->peer_count++;
+    return peer;
+}
+
+static void unlink_peer(struct registry *registry, struct peer *peer)
+{
+    uint64_t hash = hash_id(registry, &peer->id);
+    struct peer *first = table_find_pointer(&registry->peers, &hash);
+
+    if (first != peer) {
+        while (first->collision != peer)
+            first = first->collision;
+        first->collision = peer->collision;
+    } else if (peer->collision) {
+        int error = table_set(&registry->peers, &hash, (uint64_t)(uintptr_t)peer->collision);
+        assert(!error); /* the key is there: nothing is allocated */
+    } else {
+        table_remove(&registry->peers, &hash, NULL);
+    }
+    *(peer->previous ? &peer->previous->next : &registry->head) = peer->next;
+    *(peer->next ? &peer->next->previous : &registry->tail) = peer->previous;
+    registry->peer_count--;
+}
+
+/* Finishes those who wait for its identity: with it, or with `error`. */
+static void finish_awaiters(struct peer *peer, int error)
+{
+    while (peer->awaiters) {
+        struct awaiter *awaiter = peer->awaiters;
+        struct waiter *waiter = awaiter->waiter;
+        struct p2p_identity *identity = NULL;
+        int result = error ? error : registry_told_copy(&peer->told, &identity, &peer->id);
+
+        peer->awaiters = awaiter->next;
+        waiter->object = identity;
+        waiter_finish(waiter, result);
+        free(awaiter);
+    }
+    peer->awaiter_count = 0;
+}
+
+static void free_peer(struct registry *registry, struct peer *peer, int error)
+{
+    finish_awaiters(peer, error);
+    registry_told_clear(&peer->told, &registry->interns);
+    free(peer);
+}
+
+void registry_free(struct registry *registry)
+{
+    if (!registry)
+        return;
+    while (registry->head) {
+        struct peer *peer = registry->head;
+        while (peer->connections) {
+            struct connection *connection = peer->connections;
+            peer->connections = connection->next;
+            free(connection);
+        }
+        unlink_peer(registry, peer);
+        free_peer(registry, peer, P2P_ERR_NODE_CLOSING);
+    }
+    table_fini(&registry->peers);
+    intern_fini(&registry->interns);
+    pthread_mutex_destroy(&registry->mutex);
+    free(registry);
+}
+
+/* Told under the mutex, so that events keep the order of what happened. */
+static void tell_app(struct registry *registry, enum p2p_event_type type, const struct peer_id *id, int error)
+{
+    struct p2p_event event = {.type = type, .error = error};
+
+    peer_id_to_text(id, event.id);
+    app_push(registry->node->app, &event);
+}
+
+/* ---- connections ---- */
+
+static struct connection *connection_new(const struct registry_connection *from)
+{
+    struct connection *connection = calloc(1, sizeof(*connection) + from->remote.length);
+
+    if (!connection)
+        return NULL;
+    connection->session = from->session;
+    connection->opened_ns = from->opened_ns;
+    connection->outbound = from->outbound;
+    connection->remote_length = from->remote.length;
+    memcpy(connection->remote, from->remote.bytes, from->remote.length);
+    return connection;
+}
+
+static void connection_remote(const struct connection *connection, struct multiaddr *out)
+{
+    out->length = connection->remote_length;
+    memcpy(out->bytes, connection->remote, connection->remote_length);
+}
+
+static int add_locked(struct registry *registry, struct connection *connection, const struct peer_id *id)
+{
+    struct peer *peer = find_peer(registry, id);
+
+    if (__atomic_load_n(&registry->node->closing, __ATOMIC_ACQUIRE))
+        return P2P_ERR_NODE_CLOSING;
+    if (peer && peer->connection_count == REGISTRY_PEER_CONNECTIONS_MAX)
+        return P2P_ERR_CONN_LIMIT;
+    if (!peer && !(peer = add_peer(registry, id)))
+        return P2P_ERR_CALL_NOMEM;
+    connection->next = peer->connections;
+    peer->connections = connection;
+    registry->connection_count++;
+    if (peer->connection_count++ == 0)
+        tell_app(registry, P2P_EVENT_PEER_CONNECTED, id, 0);
+    return 0;
+}
+
+int registry_add(struct registry *registry, const struct registry_connection *from)
+{
+    struct connection *connection = connection_new(from);
+
+    if (!connection)
+        return P2P_ERR_CALL_NOMEM;
+    pthread_mutex_lock(&registry->mutex);
+    int error = add_locked(registry, connection, &from->id);
+    pthread_mutex_unlock(&registry->mutex);
+    if (error)
+        free(connection);
+    return error;
+}
+
+/* The link that points to that session's connection, or NULL. */
+static struct connection **find_connection(struct peer *peer, struct actor_ref session)
+{
+    for (struct connection **at = &peer->connections; *at; at = &(*at)->next)
+        if (actor_ref_equal((*at)->session, session))
+            return at;
+    return NULL;
+}
+
+void registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error)
+{
+    pthread_mutex_lock(&registry->mutex);
+    struct peer *peer = find_peer(registry, id);
+    struct connection **at = peer ? find_connection(peer, session) : NULL;
+    if (at) {
+        struct connection *connection = *at;
+        *at = connection->next;
+        free(connection);
+        registry->connection_count--;
+        if (--peer->connection_count == 0) {
+            unlink_peer(registry, peer);
+            tell_app(registry, P2P_EVENT_PEER_DISCONNECTED, id, error);
+            free_peer(registry, peer, P2P_ERR_CALL_NOT_FOUND);
+        }
+    }
+    pthread_mutex_unlock(&registry->mutex);
+}
+
+void registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
+                         const struct identify_result *result)
+{
+    struct multiaddr remote;
+
+    if (result->key_mismatch)
+        return;
+    pthread_mutex_lock(&registry->mutex);
+    struct peer *peer = find_peer(registry, id);
+    struct connection **at = peer ? find_connection(peer, session) : NULL;
+    if (at) {
+        bool first = !peer->told.agent;
+        connection_remote(*at, &remote);
+        if (registry_told_set(&peer->told, &registry->interns, result, &peer->id, &remote) == 0) {
+            (*at)->identified = true;
+            if (first)
+                tell_app(registry, P2P_EVENT_PEER_IDENTIFIED, id, 0);
+            finish_awaiters(peer, 0);
+        }
+    }
+    pthread_mutex_unlock(&registry->mutex);
+}
+
+void registry_progress(struct registry *registry, struct actor_ref session, const struct peer_id *id,
+                       uint64_t rtt_ns, uint64_t bytes_in, uint64_t bytes_out)
+{
+    pthread_mutex_lock(&registry->mutex);
+    struct peer *peer = find_peer(registry, id);
+    struct connection **at = peer ? find_connection(peer, session) : NULL;
+    if (at) {
+        (*at)->rtt_ns = rtt_ns;
+        (*at)->bytes_in = bytes_in;
+        (*at)->bytes_out = bytes_out;
+    }
+    pthread_mutex_unlock(&registry->mutex);
+}
+
+/* ---- questions ---- */
+
+bool registry_find(struct registry *registry, struct actor_ref *session, const struct peer_id *id)
+{
+    pthread_mutex_lock(&registry->mutex);
+    struct peer *peer = find_peer(registry, id);
+    if (peer) {
+        struct connection *best = peer->connections;
+        while (best && !best->identified)
+            best = best->next;
+        *session = (best ? best : peer->connections)->session;
+    }
+    pthread_mutex_unlock(&registry->mutex);
+    return peer != NULL;
+}
+
+bool registry_speaks(struct registry *registry, const struct peer_id *id, const char *protocol)
+{
+    pthread_mutex_lock(&registry->mutex);
+    struct peer *peer = find_peer(registry, id);
+    bool speaks = peer && registry_told_speaks(&peer->told, protocol);
+    pthread_mutex_unlock(&registry->mutex);
+    return speaks;
+}
+
+size_t registry_peers(struct registry *registry)
+{
+    pthread_mutex_lock(&registry->mutex);
+    size_t count = registry->peer_count;
+    pthread_mutex_unlock(&registry->mutex);
+    return count;
+}
+
+static size_t list_sessions(const struct peer *peer, struct actor_ref *out, size_t capacity, size_t count)
+{
+    for (const struct connection *at = peer->connections; at; at = at->next, count++)
+        if (count < capacity)
+            out[count] = at->session;
+    return count;
+}
+
+size_t registry_sessions(struct registry *registry, struct actor_ref *out, size_t capacity, const struct peer_id *id)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&registry->mutex);
+    struct peer *peer = id ? find_peer(registry, id) : registry->head;
+    for (; peer; peer = id ? NULL : peer->next)
+        count = list_sessions(peer, out, capacity, count);
+    pthread_mutex_unlock(&registry->mutex);
+    return count;
+}
+
+static void describe(const struct peer *peer, struct p2p_peer *out, uint64_t now_ns)
+{
+    struct multiaddr remote;
+
+    memset(out, 0, sizeof(*out));
+    peer_id_to_text(&peer->id, out->id);
+    connection_remote(peer->connections, &remote);
+    multiaddr_to_text(&remote, out->address, sizeof(out->address));
+    out->connections = peer->connection_count;
+    out->outbound = peer->connections->outbound;
+    out->identified = peer->told.agent != NULL;
+    for (const struct connection *at = peer->connections; at; at = at->next) {
+        if (!out->rtt_ns)
+            out->rtt_ns = at->rtt_ns;
+        out->bytes_in += at->bytes_in;
+        out->bytes_out += at->bytes_out;
+        if (now_ns > at->opened_ns && now_ns - at->opened_ns > out->since_ns)
+            out->since_ns = now_ns - at->opened_ns;
+    }
+}
+
+size_t registry_list(struct registry *registry, struct p2p_peer *out, size_t capacity, uint64_t now_ns)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&registry->mutex);
+    for (const struct peer *peer = registry->head; peer && count < capacity; peer = peer->next)
+        describe(peer, &out[count++], now_ns);
+    count = registry->peer_count;
+    pthread_mutex_unlock(&registry->mutex);
+    return count;
+}
+
+size_t registry_ids(struct registry *registry, struct peer_id *out, size_t capacity)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&registry->mutex);
+    for (const struct peer *peer = registry->head; peer && count < capacity; peer = peer->next)
+        out[count++] = peer->id;
+    count = registry->peer_count;
+    pthread_mutex_unlock(&registry->mutex);
+    return count;
+}
+
+static int identity_locked(struct registry *registry, struct p2p_identity **out, const struct peer_id *id)
+{
+    struct peer *peer = find_peer(registry, id);
+
+    if (!peer)
+        return P2P_ERR_CALL_NOT_FOUND;
+    return peer->told.agent ? registry_told_copy(&peer->told, out, id) : P2P_ERR_CALL_AGAIN;
+}
+
+int registry_identity(struct registry *registry, struct p2p_identity **out, const struct peer_id *id)
+{
+    pthread_mutex_lock(&registry->mutex);
+    int error = identity_locked(registry, out, id);
+    pthread_mutex_unlock(&registry->mutex);
+    return error;
+}
+
+/* Drops those whose callers have gone away. */
+static void sweep_awaiters(struct peer *peer)
+{
+    for (struct awaiter **at = &peer->awaiters; *at;) {
+        struct awaiter *awaiter = *at;
+        if (!waiter_given_up(awaiter->waiter)) {
+            at = &awaiter->next;
+            continue;
+        }
+        *at = awaiter->next;
+        peer->awaiter_count--;
+        waiter_finish(awaiter->waiter, P2P_ERR_CALL_CANCELLED);
+        free(awaiter);
+    }
+}
+
+static void drop_identity(struct waiter *waiter)
+{
+    p2p_identity_free(waiter->object);
+    waiter->object = NULL;
+}
+
+/* 0 when it waits now, else the result. */
+static int await_locked(struct registry *registry, struct waiter *waiter, const struct peer_id *id)
+{
+    struct p2p_identity *identity = NULL;
+    int result = identity_locked(registry, &identity, id);
+
+    waiter->object = identity;
+    if (result != P2P_ERR_CALL_AGAIN)
+        return result ? result : 1;
+    struct peer *peer = find_peer(registry, id);
+    sweep_awaiters(peer);
+    if (peer->awaiter_count == REGISTRY_AWAITERS_MAX)
+        return P2P_ERR_CALL_FULL;
+    struct awaiter *awaiter = malloc(sizeof(*awaiter));
+    if (!awaiter)
+        return P2P_ERR_CALL_NOMEM;
+    awaiter->waiter = waiter;
+    awaiter->next = peer->awaiters;
+    peer->awaiters = awaiter;
+    peer->awaiter_count++;
+    return 0;
+}
+
+void registry_await_identity(struct registry *registry, struct waiter *waiter, const struct peer_id *id)
+{
+    waiter->abandoned = drop_identity;
+    pthread_mutex_lock(&registry->mutex);
+    int result = await_locked(registry, waiter, id);
+    pthread_mutex_unlock(&registry->mutex);
+    if (result)
+        waiter_finish(waiter, result > 0 ? 0 : result);
+}

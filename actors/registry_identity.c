@@ -1,0 +1,224 @@
+#include "actors/registry_identity.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Protocols as terminated strings, one after the other; as many as fit. */
+static size_t pack_protocols(char *out, const struct identify_result *result)
+{
+    size_t length = 0;
+
+    for (size_t i = 0; i < result->protocol_count; i++) {
+        const struct wire_span *protocol = &result->protocols[i];
+        if (protocol->length == 0 || memchr(protocol->data, 0, protocol->length))
+            continue;
+        if (length + protocol->length + 1 > REGISTRY_PROTOCOLS_BYTES_MAX)
+            break;
+        memcpy(out + length, protocol->data, protocol->length);
+        length += protocol->length;
+        out[length++] = '\0';
+    }
+    return length;
+}
+
+static size_t pack_address(uint8_t *out, size_t length, const struct multiaddr *address)
+{
+    if (length + 2 + address->length > REGISTRY_ADDRESSES_BYTES_MAX)
+        return length;
+    out[length] = (uint8_t)(address->length >> 8);
+    out[length + 1] = (uint8_t)address->length;
+    memcpy(out + length + 2, address->bytes, address->length);
+    return length + 2 + address->length;
+}
+
+static size_t pack_addresses(uint8_t *out, const struct identify_result *result, const struct multiaddr *remote)
+{
+    struct multiaddr address;
+    size_t length = pack_address(out, 0, &result->observed);
+
+    for (size_t i = 0; i < result->addr_count; i++) {
+        identify_addr(result, i, &address);
+        if (!multiaddr_is_none(&address) && identify_accept_filter(&address, remote))
+            length = pack_address(out, length, &address);
+    }
+    return length;
+}
+
+static bool unpack_address(struct multiaddr *out, const struct registry_told *told, size_t *offset)
+{
+    if (*offset + 2 > told->addresses_bytes)
+        return false;
+    const uint8_t *at = told->addresses + *offset;
+    out->length = (uint16_t)(at[0] << 8 | at[1]);
+    memcpy(out->bytes, at + 2, out->length);
+    *offset += 2u + out->length;
+    return true;
+}
+
+/* The type stands in the key's protobuf, or in the id. */
+static uint8_t key_type_of(const struct identify_result *result, const struct peer_id *id)
+{
+    struct public_key inlined;
+    struct wire_reader reader = wire_reader_of(result->public_key.data, result->public_key.length);
+    struct wire_field field;
+
+    if (peer_id_public_key(id, &inlined) == 0)
+        return (uint8_t)inlined.type;
+    while (result->has_public_key && wire_field_next(&reader, &field))
+        if (field.number == 1 && field.type == WIRE_TYPE_VARINT)
+            return (uint8_t)field.value;
+    return P2P_KEY_RSA; /* the only keys in use that ids hash */
+}
+
+int registry_told_set(struct registry_told *told, struct interns *interns, const struct identify_result *result,
+                      const struct peer_id *id, const struct multiaddr *remote)
+{
+    uint8_t addresses[REGISTRY_ADDRESSES_BYTES_MAX];
+    char protocols[REGISTRY_PROTOCOLS_BYTES_MAX];
+    size_t addresses_bytes = pack_addresses(addresses, result, remote);
+    size_t protocols_bytes = pack_protocols(protocols, result);
+    struct registry_told fresh = {
+        .agent = intern_ref(interns, result->agent_version, strlen(result->agent_version)),
+        .version = intern_ref(interns, result->protocol_version, strlen(result->protocol_version)),
+        .protocols = intern_ref(interns, protocols, protocols_bytes),
+        .addresses = malloc(addresses_bytes),
+        .addresses_bytes = (uint32_t)addresses_bytes,
+        .record_seq = result->has_signed_record ? result->record_seq : 0,
+        .signed_record = result->has_signed_record,
+        .key_type = key_type_of(result, id),
+    };
+
+    if (!fresh.agent || !fresh.version || !fresh.protocols || !fresh.addresses) {
+        registry_told_clear(&fresh, interns);
+        return P2P_ERR_CALL_NOMEM;
+    }
+    memcpy(fresh.addresses, addresses, addresses_bytes);
+    registry_told_clear(told, interns);
+    *told = fresh;
+    return 0;
+}
+
+void registry_told_clear(struct registry_told *told, struct interns *interns)
+{
+    intern_unref(interns, told->agent);
+    intern_unref(interns, told->version);
+    intern_unref(interns, told->protocols);
+    free(told->addresses);
+    memset(told, 0, sizeof(*told));
+}
+
+bool registry_told_speaks(const struct registry_told *told, const char *protocol)
+{
+    size_t length = strlen(protocol) + 1;
+    size_t offset = 0;
+
+    while (told->protocols && offset < told->protocols->length) {
+        const char *at = (const char *)told->protocols->bytes + offset;
+        size_t at_length = strlen(at) + 1;
+        if (at_length == length && memcmp(at, protocol, length) == 0)
+            return true;
+        offset += at_length;
+    }
+    return false;
+}
+
+/* ---- the copy for the application: one block, its strings at the end ---- */
+
+struct block {
+    char *at, *end;
+};
+
+static char *put_text(struct block *block, const char *text)
+{
+    size_t length = strlen(text) + 1;
+    char *start = block->at;
+
+    if (length > (size_t)(block->end - block->at))
+        return NULL;
+    memcpy(start, text, length);
+    block->at += length;
+    return start;
+}
+
+static char *put_address(struct block *block, const struct multiaddr *address)
+{
+    char *start = block->at;
+    size_t room = (size_t)(block->end - block->at);
+    int length = address->length == 0 ? (*start = '\0', 0) : multiaddr_to_text(address, start, room);
+
+    if (length < 0)
+        return NULL;
+    block->at += length + 1;
+    return start;
+}
+
+static size_t count_protocols(const struct registry_told *told)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < told->protocols->length; i++)
+        count += told->protocols->bytes[i] == 0;
+    return count;
+}
+
+static size_t count_addresses(const struct registry_told *told, size_t *text_bytes)
+{
+    struct multiaddr address;
+    char text[MULTIADDR_TEXT_SIZE];
+    size_t offset = 0, count = 0;
+
+    *text_bytes = 0;
+    while (unpack_address(&address, told, &offset)) {
+        int length = address.length ? multiaddr_to_text(&address, text, sizeof(text)) : 0;
+        *text_bytes += (size_t)(length < 0 ? 0 : length) + 1;
+        count++;
+    }
+    return count;
+}
+
+static void copy_lists(const struct registry_told *told, struct p2p_identity *identity, struct block *block)
+{
+    struct multiaddr address;
+    size_t offset = 0;
+
+    while (offset < told->protocols->length) {
+        const char *name = (const char *)told->protocols->bytes + offset;
+        identity->protocols[identity->protocol_count++] = put_text(block, name);
+        offset += strlen(name) + 1;
+    }
+    offset = 0;
+    identity->observed_address = unpack_address(&address, told, &offset) ? put_address(block, &address) : NULL;
+    while (unpack_address(&address, told, &offset))
+        identity->addresses[identity->address_count++] = put_address(block, &address);
+}
+
+int registry_told_copy(const struct registry_told *told, struct p2p_identity **out, const struct peer_id *id)
+{
+    size_t text_bytes;
+    size_t addresses = count_addresses(told, &text_bytes);
+    size_t protocols = count_protocols(told);
+    size_t lists_bytes = (protocols + addresses) * sizeof(char *);
+    size_t bytes = sizeof(struct p2p_identity) + lists_bytes + text_bytes + told->agent->length + 1 +
+                   told->version->length + 1 + told->protocols->length + 1;
+    struct p2p_identity *identity = calloc(1, bytes);
+
+    if (!identity)
+        return P2P_ERR_CALL_NOMEM;
+    struct block block = {(char *)(identity + 1) + lists_bytes, (char *)identity + bytes};
+    identity->protocols = (char **)(identity + 1);
+    identity->addresses = identity->protocols + protocols;
+    peer_id_to_text(id, identity->id);
+    identity->agent_version = put_text(&block, (const char *)told->agent->bytes);
+    identity->protocol_version = put_text(&block, (const char *)told->version->bytes);
+    copy_lists(told, identity, &block);
+    identity->signed_record = told->signed_record;
+    identity->signed_record_seq = told->record_seq;
+    identity->key_type = (enum p2p_key_type)told->key_type;
+    *out = identity;
+    return 0;
+}
+
+void p2p_identity_free(struct p2p_identity *identity)
+{
+    free(identity);
+}
