@@ -122,7 +122,8 @@ int multiaddr_to_text(const struct multiaddr *m, char *text, size_t size);
 bool multiaddr_next(const struct multiaddr *m, size_t *offset, struct multiaddr_component *component);
 
 /* The first component with that code; false when there is none. */
-bool multiaddr_find(const struct multiaddr *m, enum multiaddr_code code, struct multiaddr_component *component);
+bool multiaddr_find(const struct multiaddr *m, enum multiaddr_code code,
+                    struct multiaddr_component *component);
 
 /* The protocol's name as in text; NULL for a code we do not know. */
 const char *multiaddr_protocol_name(enum multiaddr_code code);
