@@ -33,7 +33,8 @@ enum session_message {
     SESSION_MSG_OPEN_STREAM,
     SESSION_MSG_PING,
     SESSION_MSG_PUSH,
-    SESSION_MSG_STREAM,      /* something about one stream, from another thread */
+    SESSION_MSG_STREAM,      /* an EVENT stream's shared part has changed */
+    SESSION_MSG_RUN,         /* p2p_stream_run() */
 };
 
 /* What the dialer asks of a session. */

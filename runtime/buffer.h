@@ -56,6 +56,10 @@ struct buffer *buffer_new(struct buffer_pool *pool, uint32_t bytes);
  * outside the workers.  NULL when memory is out. */
 struct buffer *buffer_new_foreign(uint32_t bytes);
 
+/* The same, for what travels in a message: when the last reference goes,
+ * handled or not, `dropped(data)` is called first, on the thread that let go. */
+struct buffer *buffer_new_parcel(uint32_t bytes, void (*dropped)(void *data));
+
 struct buffer *buffer_ref(struct buffer *buffer);
 /* NULL is allowed. */
 void buffer_unref(struct buffer *buffer);

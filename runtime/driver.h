@@ -42,6 +42,7 @@ enum driver_limits {
 };
 
 struct driver;
+struct worker;
 struct buffer;
 struct buffer_pool;
 

@@ -42,6 +42,8 @@ void runtime_config_init(struct runtime_config *config);
 int runtime_new(struct runtime **out, const struct runtime_config *config);
 /* All scopes must be closed.  Stops and joins the threads. */
 void runtime_free(struct runtime *runtime);
+/* False when runtime_turn() is what turns it. */
+bool runtime_threaded(const struct runtime *runtime);
 unsigned runtime_workers(const struct runtime *runtime);
 struct worker *runtime_worker(struct runtime *runtime, unsigned index);
 /* A runtime without threads: one turn on the calling thread, waiting at most

@@ -1,0 +1,45 @@
+#ifndef ACTORS_LOCAL_H
+#define ACTORS_LOCAL_H
+
+#include "actors/cache.h"
+#include "runtime/worker.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct aead_context;
+
+/* What the actors of one worker share: cipher contexts and object caches.
+ * There is one per worker, whatever the number of nodes. */
+
+enum local_limits {
+    LOCAL_STREAMS_KEPT = 4096,  /* idle stream objects; 2 MiB */
+    LOCAL_SLICES_KEPT = 16384,  /* idle queue entries; 0.5 MiB */
+    LOCAL_BUFFERS_KEPT = 1024,  /* idle handles of lent buffers */
+    LOCAL_NEGOTIATIONS_KEPT = 512,
+};
+
+struct local {
+    struct worker *worker;
+    struct aead_context *aead;
+    struct cache streams;
+    struct cache slices;
+    struct cache buffers;
+    struct cache negotiations;
+    uint64_t handshake_turn;    /* the turn that handshake_ns counts in */
+    uint64_t handshake_ns;
+};
+
+/* For runtime_config: called on the worker's thread. */
+void *local_new(struct worker *worker, void *argument);
+void local_free(struct worker *worker, void *local);
+
+/* The local of the worker that is running on this thread, or NULL. */
+struct local *local_current(void);
+
+/* True while this turn has time left for handshakes ("Fair turns"). */
+bool local_handshake_allowed(struct local *local);
+/* Counts the time since `begin_ns` (driver_now_ns) as handshake work. */
+void local_handshake_spent(struct local *local, uint64_t begin_ns);
+
+#endif
