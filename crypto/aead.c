@@ -58,7 +58,7 @@ void aead_context_choose(struct aead_context *context, size_t evp_bytes_min)
  * and 644, 16 KiB 10,996 and 4,652; opening is the same. */
 static_assert(AEAD_EVP_BYTES_MIN == 512, "measure again");
 
-static void make_iv(uint8_t iv[AEAD_IV_BYTES], uint64_t nonce)
+void aead_make_iv(uint8_t iv[AEAD_IV_BYTES], uint64_t nonce)
 {
     memset(iv, 0, 4);
     for (int i = 0; i < 8; i++)
@@ -185,7 +185,7 @@ int aead_seal(struct aead_context *context, const uint8_t key[AEAD_KEY_BYTES], u
 {
     uint8_t iv[AEAD_IV_BYTES];
 
-    make_iv(iv, nonce);
+    aead_make_iv(iv, nonce);
     return aead_seal_iv(context, key, iv, ad, ad_length, out, pieces, piece_count);
 }
 
@@ -195,6 +195,6 @@ int aead_open(struct aead_context *context, const uint8_t key[AEAD_KEY_BYTES], u
 {
     uint8_t iv[AEAD_IV_BYTES];
 
-    make_iv(iv, nonce);
+    aead_make_iv(iv, nonce);
     return aead_open_iv(context, key, iv, ad, ad_length, out, in, length);
 }

@@ -53,6 +53,9 @@ int aead_open(struct aead_context *context, const uint8_t key[AEAD_KEY_BYTES], u
               const uint8_t *ad, size_t ad_length, uint8_t *out,
               const uint8_t *in, size_t length);
 
+/* The 12 bytes that Noise makes of a counter. */
+void aead_make_iv(uint8_t iv[AEAD_IV_BYTES], uint64_t nonce);
+
 /* The same two with all 12 bytes of the nonce given (RFC 8439). */
 int aead_seal_iv(struct aead_context *context, const uint8_t key[AEAD_KEY_BYTES],
                  const uint8_t iv[AEAD_IV_BYTES], const uint8_t *ad, size_t ad_length, uint8_t *out,
