@@ -67,12 +67,16 @@ inline std::deque<Frame> frames_of(const std::string &bytes)
 /* What a session keeps of a stream. */
 struct Stream {
     struct yamux_stream yamux = {}; /* first: the machine's pointer is ours */
-    std::string out;                /* queued, not yet sent */
+    std::string out;                /* queued; sent up to out_at */
+    size_t out_at = 0;
     std::string in;                 /* received, not yet consumed */
     uint64_t sent_bytes = 0, received_bytes = 0;
     uint64_t sent_hash = 0, received_hash = 0;
     bool fin = false, reset = false, acked = false, writable = false;
     uint32_t code = 0;
+
+    size_t waiting() const { return out.size() - out_at; }
+    void clear() { out.clear(), out_at = 0; }
 };
 
 /* One end of a connection, with the queues that the machine does not keep. */
@@ -133,7 +137,7 @@ struct Peer {
         streams.erase(id);
     }
 
-    void on_event(const struct yamux_event &event, const std::vector<uint8_t> &span)
+    void on_event(const struct yamux_event &event, const char *span, size_t taken)
     {
         Stream *stream = (Stream *)event.stream;
 
@@ -159,10 +163,10 @@ struct Peer {
             stream->acked = true;
             break;
         case YAMUX_EVENT_DATA: {
-            ASSERT_LE(event.offset + event.length, span.size());
+            ASSERT_LE(event.offset + event.length, taken);
             ASSERT_GT(event.length, 0u);
             EXPECT_FALSE(stream->fin || stream->reset);
-            std::string bytes((const char *)span.data() + event.offset, event.length);
+            std::string bytes(span + event.offset, event.length);
             for (char byte : bytes)
                 stream->received_hash = stream->received_hash * 31 + (uint8_t)byte;
             stream->received_bytes += event.length;
@@ -180,7 +184,7 @@ struct Peer {
             EXPECT_TRUE(yamux_finished(&stream->yamux));
             stream->reset = true;
             stream->code = event.code;
-            stream->out.clear();
+            stream->clear();
             break;
         case YAMUX_EVENT_WRITABLE:
             stream->writable = true;
@@ -201,19 +205,18 @@ struct Peer {
     {
         std::vector<uint8_t> span(bytes.begin(), bytes.end());
         struct yamux_event event;
-        size_t taken;
+        size_t at = 0, taken;
         int result;
 
-        for (;;) {
-            result = yamux_recv(&yamux, span.data(), span.size(), &taken, &event, now_ns);
-            EXPECT_LE(taken, span.size());
-            if (result != 0 || event.type == YAMUX_EVENT_NONE)
-                break;
-            on_event(event, span);
-            span.erase(span.begin(), span.begin() + (long)taken);
-        }
+        do {
+            result = yamux_recv(&yamux, span.data() + at, span.size() - at, &taken, &event, now_ns);
+            EXPECT_LE(taken, span.size() - at);
+            if (result == 0 && event.type != YAMUX_EVENT_NONE)
+                on_event(event, (const char *)span.data() + at, taken);
+            at += taken;
+        } while (result == 0 && event.type != YAMUX_EVENT_NONE);
         if (result == 0) {
-            EXPECT_EQ(taken, span.size());
+            EXPECT_EQ(at, span.size());
         }
         return result;
     }
@@ -226,13 +229,15 @@ struct Peer {
         if (chunk->stream != nullptr) {
             Stream &stream = *(Stream *)chunk->stream;
             EXPECT_GT(chunk->length, 0u);
-            EXPECT_LE(chunk->length, stream.out.size());
+            EXPECT_LE(chunk->length, stream.waiting());
             EXPECT_LE(chunk->length, payload_max);
             for (size_t i = 0; i < chunk->length; i++)
-                stream.sent_hash = stream.sent_hash * 31 + (uint8_t)stream.out[i];
+                stream.sent_hash = stream.sent_hash * 31 + (uint8_t)stream.out[stream.out_at + i];
             stream.sent_bytes += chunk->length;
-            wire += stream.out.substr(0, chunk->length);
-            stream.out.erase(0, chunk->length);
+            wire.append(stream.out, stream.out_at, chunk->length);
+            stream.out_at += chunk->length;
+            if (stream.waiting() == 0)
+                stream.clear();
         } else {
             EXPECT_EQ(chunk->length, 0u);
         }

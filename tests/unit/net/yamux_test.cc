@@ -78,3 +78,945 @@ TEST(Yamux, OneFrameYieldsOpenThenDataThenFin)
         EXPECT_EQ(server.at(1).received_bytes, 5u);
     }
 }
+
+TEST(Yamux, SaysWhatItIsAskedInOrderOfOpening)
+{
+    Peer client(true);
+
+    for (int i = 0; i < 10; i++) {
+        Stream *stream = client.open();
+        client.write(*stream, std::string(i % 2 ? 10 : 5000, 'x'));
+    }
+    uint32_t expected = 1;
+    for (const Frame &frame : client.said()) {
+        if (!(frame.flags & SYN))
+            continue;
+        EXPECT_EQ(frame.id, expected);
+        expected += 2;
+    }
+    EXPECT_EQ(expected, 21u);
+}
+
+TEST(Yamux, TakesFlagsOnEitherTypeOfFrame)
+{
+    Peer client(true);
+    Stream *a = client.open(), *b = client.open(), *c = client.open(), *d = client.open();
+
+    client.say();
+    EXPECT_EQ(client.feed(data_frame(ACK | FIN, 1, "")), 0);
+    EXPECT_TRUE(a->acked && a->fin);
+    EXPECT_EQ(client.feed(header(WINDOW, ACK | FIN, 3, 1000)), 0);
+    EXPECT_TRUE(b->acked && b->fin);
+    EXPECT_EQ(yamux_send_room(&b->yamux), YAMUX_WINDOW_BYTES_MIN + 1000u);
+    EXPECT_EQ(client.feed(header(WINDOW, ACK | RST, 5, 0x1003)), 0);
+    EXPECT_TRUE(c->reset);
+    EXPECT_EQ(c->code, 0x1003u);
+    EXPECT_EQ(client.feed(data_frame(RST, 7, "late")), 0);
+    EXPECT_TRUE(d->reset);
+    EXPECT_EQ(d->code, 0u);
+    EXPECT_EQ(d->received_bytes, 0u);
+}
+
+TEST(Yamux, AStreamIsAcknowledgedOnceAndByAnyAnswer)
+{
+    Peer client(true);
+    Stream *a = client.open(), *b = client.open();
+
+    client.say();
+    EXPECT_EQ(client.yamux.unacked, 2u);
+    EXPECT_EQ(client.feed(header(WINDOW, ACK, 1, 0) + header(WINDOW, ACK, 1, 0) + data_frame(ACK, 1, "x")), 0);
+    EXPECT_TRUE(a->acked);
+    EXPECT_EQ(client.feed(data_frame(0, 3, "x") + header(WINDOW, ACK, 3, 0)), 0);
+    EXPECT_TRUE(b->acked);
+    EXPECT_EQ(client.yamux.unacked, 0u);
+}
+
+TEST(Yamux, BacklogOfUnacknowledgedStreamsIsBounded)
+{
+    Peer client(true), server(false);
+    int error = 0;
+
+    for (int i = 0; i < YAMUX_ACK_BACKLOG_STREAMS_MAX; i++)
+        ASSERT_NE(client.open(), nullptr);
+    EXPECT_EQ(client.open(&error), nullptr);
+    EXPECT_EQ(error, P2P_ERR_CALL_FULL);
+    client.forget(1); /* never said: the peer hears nothing of it */
+    EXPECT_NE(client.open(), nullptr);
+    EXPECT_EQ(client.open(), nullptr);
+    settle(client, server);
+    EXPECT_EQ(server.streams.size(), 256u);
+    EXPECT_EQ(server.streams.count(1), 0u);
+    EXPECT_NE(client.open(), nullptr);
+}
+
+TEST(Yamux, StreamsOfThePeerAreBounded)
+{
+    Peer client(true), server(false);
+
+    for (int i = 0; i < YAMUX_STREAMS_IN_MAX; i++) {
+        ASSERT_NE(client.open(), nullptr);
+        if (i % 200 == 0)
+            settle(client, server);
+    }
+    settle(client, server);
+    EXPECT_EQ(server.streams.size(), (size_t)YAMUX_STREAMS_IN_MAX);
+    Stream *extra = client.open();
+    settle(client, server);
+    EXPECT_TRUE(extra->reset);
+    EXPECT_EQ(extra->code, (uint32_t)YAMUX_RESET_RESOURCE_LIMIT);
+    client.forget(1);
+    settle(client, server);
+    server.forget(1);
+    extra = client.open();
+    settle(client, server);
+    EXPECT_TRUE(extra->acked);
+}
+
+TEST(Yamux, RefusesWithACode)
+{
+    Peer client(true), server(false);
+    Stream *stream = client.open();
+
+    server.accepting = false;
+    client.write(*stream, "thrown away");
+    settle(client, server);
+    EXPECT_TRUE(stream->reset);
+    EXPECT_EQ(stream->code, 7u);
+    EXPECT_EQ(client.yamux.unacked, 0u);
+    EXPECT_EQ(server.yamux.farewells, nullptr);
+    client.forget(1);
+    EXPECT_EQ(client.say(), "");
+}
+
+TEST(Yamux, AFloodOfOpensEndsInAGoAway)
+{
+    Peer server(false);
+    int result = 0;
+    uint32_t id = 1;
+
+    server.accepting = false;
+    for (; result == 0 && id < 3000; id += 2)
+        result = server.feed(header(WINDOW, SYN, id, 0));
+    EXPECT_EQ(result, P2P_ERR_CONN_LIMIT);
+    EXPECT_EQ(server.refused.size(), YAMUX_REFUSALS_MAX + 1u);
+    EXPECT_EQ(server.feed(header(WINDOW, SYN, id, 0)), P2P_ERR_CONN_LIMIT);
+    auto said = server.said();
+    ASSERT_EQ(said.size(), 1u);
+    expect_frame(said[0], GOAWAY, 0, 0, YAMUX_GOAWAY_RESOURCE_LIMIT);
+}
+
+TEST(Yamux, ClosingAThousandStreamsAtOnceIsNoFlood)
+{
+    Peer client(true), server(false);
+
+    for (int i = 0; i < 1000; i++) {
+        client.open();
+        if (i % 100 == 0)
+            settle(client, server);
+    }
+    settle(client, server);
+    while (!client.streams.empty())
+        client.forget(client.streams.begin()->first);
+    while (!server.streams.empty())
+        server.forget(server.streams.begin()->first);
+    EXPECT_EQ(client.yamux.streams_out, 1000u); /* until it is said */
+    settle(client, server);
+    EXPECT_EQ(client.yamux.streams_out, 0u);
+    EXPECT_EQ(server.yamux.streams_in, 0u);
+    EXPECT_EQ(client.yamux.farewells, nullptr);
+    EXPECT_EQ(client.yamux.buckets, nullptr);
+}
+
+TEST(Yamux, StreamsGivenUpButNotYetSaidStillCount)
+{
+    Peer server(false);
+    uint32_t id = 1;
+
+    for (int i = 0; i < YAMUX_STREAMS_IN_MAX; i++, id += 2) {
+        ASSERT_EQ(server.feed(header(WINDOW, SYN, id, 0)), 0);
+        server.forget(id);
+    }
+    for (int i = 0; i < YAMUX_REFUSALS_MAX; i++, id += 2)
+        ASSERT_EQ(server.feed(header(WINDOW, SYN, id, 0)), 0);
+    EXPECT_EQ(server.yamux.farewell_count, YAMUX_STREAMS_IN_MAX + YAMUX_REFUSALS_MAX);
+    EXPECT_EQ(server.feed(header(WINDOW, SYN, id, 0)), P2P_ERR_CONN_LIMIT);
+}
+
+/* ---- what is refused ---- */
+
+static int fed(const std::string &bytes, bool client = false)
+{
+    Peer peer(client);
+    int result = peer.feed(bytes);
+
+    if (result != 0) {
+        auto said = peer.said();
+        bool last = !said.empty() && said.back().type == GOAWAY && said.back().id == 0;
+        EXPECT_TRUE(last && said.back().length == YAMUX_GOAWAY_PROTOCOL && said.size() == 1);
+        EXPECT_EQ(peer.feed("x"), result);
+        EXPECT_EQ(peer.say(), "");
+    }
+    return result;
+}
+
+TEST(Yamux, RefusesWhatIsMalformed)
+{
+    EXPECT_EQ(fed(header(DATA, SYN, 1, 0, 1)), P2P_ERR_CONN_PROTOCOL);        /* version */
+    EXPECT_EQ(fed(header(4, 0, 0, 0)), P2P_ERR_CONN_PROTOCOL);                /* type */
+    EXPECT_EQ(fed(header(255, SYN, 1, 0)), P2P_ERR_CONN_PROTOCOL);
+    EXPECT_EQ(fed(header(WINDOW, SYN, 2, 0)), P2P_ERR_CONN_PROTOCOL);         /* our own parity */
+    EXPECT_EQ(fed(header(WINDOW, SYN, 1, 0), true), P2P_ERR_CONN_PROTOCOL);
+    EXPECT_EQ(fed(header(WINDOW, SYN, 0, 0)), P2P_ERR_CONN_PROTOCOL);         /* the session's id */
+    EXPECT_EQ(fed(header(DATA, 0, 0, 0)), P2P_ERR_CONN_PROTOCOL);
+    EXPECT_EQ(fed(header(PING, SYN, 1, 0)), P2P_ERR_CONN_PROTOCOL);
+    EXPECT_EQ(fed(header(GOAWAY, 0, 1, 0)), P2P_ERR_CONN_PROTOCOL);
+    EXPECT_EQ(fed(header(WINDOW, SYN, 1, 0) + header(WINDOW, SYN, 1, 0)), P2P_ERR_CONN_PROTOCOL);
+    EXPECT_EQ(fed(data_frame(SYN, 1, "a") + data_frame(SYN, 1, "b")), P2P_ERR_CONN_PROTOCOL);
+    EXPECT_EQ(fed(data_frame(SYN | FIN, 1, "a") + data_frame(0, 1, "b")), P2P_ERR_CONN_PROTOCOL);
+    EXPECT_EQ(fed(header(WINDOW, SYN, 1, 0)), 0);
+    EXPECT_EQ(fed(header(WINDOW, SYN, 2, 0), true), 0);
+}
+
+TEST(Yamux, AWindowMayBeFilledButNotOverrun)
+{
+    Peer server(false);
+    std::string half(YAMUX_WINDOW_BYTES_MIN / 2, 'x');
+
+    server.consuming = false;
+    EXPECT_EQ(server.feed(data_frame(SYN, 1, half) + data_frame(0, 1, half)), 0);
+    EXPECT_EQ(server.at(1).in.size(), (size_t)YAMUX_WINDOW_BYTES_MIN);
+    server.say();
+    EXPECT_EQ(server.feed(header(DATA, 0, 1, 1)), P2P_ERR_CONN_FLOW);
+    auto said = server.said();
+    ASSERT_EQ(said.size(), 1u);
+    expect_frame(said[0], GOAWAY, 0, 0, YAMUX_GOAWAY_PROTOCOL);
+    EXPECT_EQ(fed(header(DATA, SYN, 1, YAMUX_WINDOW_BYTES_MIN + 1)), P2P_ERR_CONN_FLOW);
+}
+
+TEST(Yamux, AWindowUpdateIsADeltaAndMayNotOverflow)
+{
+    const uint32_t most = UINT32_MAX - YAMUX_WINDOW_BYTES_MIN;
+    Peer server(false);
+
+    EXPECT_EQ(server.feed(header(WINDOW, SYN, 1, most)), 0);
+    EXPECT_EQ(yamux_send_room(&server.at(1).yamux), UINT32_MAX);
+    EXPECT_EQ(server.feed(header(WINDOW, 0, 1, 0)), 0);
+    EXPECT_EQ(server.feed(header(WINDOW, RST, 3, UINT32_MAX)), 0);
+    EXPECT_EQ(server.feed(header(WINDOW, 0, 1, 1)), P2P_ERR_CONN_PROTOCOL);
+    EXPECT_EQ(fed(header(WINDOW, SYN, 1, most + 1)), P2P_ERR_CONN_PROTOCOL);
+}
+
+TEST(Yamux, WhatConcernsUnknownStreamsIsDrained)
+{
+    for (size_t piece : {1, 5, 12, 13, 100}) {
+        Peer server(false);
+        std::string wire = data_frame(0, 1, "nobody") + header(WINDOW, 0, 3, UINT32_MAX) + data_frame(FIN, 5, "") +
+                           header(WINDOW, RST, 7, 1) + data_frame(ACK, 8, std::string(300, 'x')) +
+                           data_frame(SYN | RST, 11, "gone") + data_frame(SYN, 9, "known");
+
+        for (size_t at = 0; at < wire.size(); at += piece)
+            ASSERT_EQ(server.feed(wire.substr(at, piece)), 0);
+        EXPECT_EQ(server.streams.size(), 1u);
+        EXPECT_EQ(server.at(9).received_bytes, 5u);
+    }
+}
+
+/* ---- closing ---- */
+
+TEST(Yamux, EitherHalfMayCloseFirst)
+{
+    for (bool client_first : {true, false}) {
+        Peer client(true), server(false);
+        client.open();
+        settle(client, server);
+        Peer &first = client_first ? client : server, &second = client_first ? server : client;
+
+        yamux_close_write(&first.yamux, &first.at(1).yamux);
+        settle(client, server);
+        EXPECT_TRUE(second.at(1).fin);
+        EXPECT_FALSE(yamux_finished(&first.at(1).yamux) || yamux_finished(&second.at(1).yamux));
+        second.write(second.at(1), std::string(600000, 'y')); /* more than a window: updates still flow */
+        yamux_close_write(&second.yamux, &second.at(1).yamux);
+        settle(client, server);
+        EXPECT_EQ(first.at(1).received_bytes, 600000u);
+        EXPECT_TRUE(yamux_finished(&first.at(1).yamux) && yamux_finished(&second.at(1).yamux));
+        client.forget(1);
+        server.forget(1);
+        EXPECT_EQ(client.say() + server.say(), "");
+    }
+}
+
+TEST(Yamux, NoWindowUpdatesAfterTheEnd)
+{
+    Peer server(false);
+
+    server.consuming = false;
+    EXPECT_EQ(server.feed(data_frame(SYN | FIN, 1, std::string(200000, 'x'))), 0);
+    server.say();
+    server.consume(server.at(1), 200000);
+    EXPECT_EQ(server.say(), "");
+    EXPECT_EQ(server.feed(data_frame(SYN, 3, std::string(200000, 'x'))), 0);
+    server.say();
+    server.consume(server.at(3), 200000);
+    EXPECT_EQ(server.feed(data_frame(FIN, 3, "")), 0); /* the update was due, but not said yet */
+    EXPECT_EQ(server.say(), "");
+}
+
+TEST(Yamux, AResetTellsItsCodeAndDropsTheQueue)
+{
+    Peer client(true), server(false);
+    Stream *stream = client.open();
+
+    settle(client, server);
+    client.write(*stream, std::string(1000, 'x'));
+    yamux_reset(&client.yamux, &stream->yamux, 0x1234);
+    stream->clear();
+    EXPECT_TRUE(yamux_finished(&stream->yamux));
+    EXPECT_EQ(yamux_send_room(&stream->yamux), 0u);
+    yamux_queue(&client.yamux, &stream->yamux, 5);
+    yamux_close_write(&client.yamux, &stream->yamux);
+    yamux_reset(&client.yamux, &stream->yamux, 9);
+    auto said = frames_of(client.wire = client.say());
+    ASSERT_EQ(said.size(), 1u);
+    expect_frame(said[0], WINDOW, RST, 1, 0x1234);
+    EXPECT_EQ(server.feed(client.take_wire()), 0);
+    EXPECT_TRUE(server.at(1).reset);
+    EXPECT_EQ(server.at(1).code, 0x1234u);
+    EXPECT_EQ(server.at(1).received_bytes, 0u);
+}
+
+TEST(Yamux, AStreamNeverMentionedIsResetInSilence)
+{
+    Peer client(true);
+    Stream *stream = client.open();
+
+    client.write(*stream, "x");
+    yamux_reset(&client.yamux, &stream->yamux, 1);
+    EXPECT_EQ(client.say(), "");
+    client.forget(1);
+    EXPECT_EQ(client.say(), "");
+    EXPECT_EQ(client.yamux.unacked + client.yamux.streams_out, 0u);
+}
+
+TEST(Yamux, LateDataAfterAResetIsDrainedWhetherForgottenOrNot)
+{
+    for (bool forgotten : {false, true}) {
+        Peer server(false);
+
+        EXPECT_EQ(server.feed(header(WINDOW, SYN, 1, 0)), 0);
+        server.say();
+        yamux_reset(&server.yamux, &server.at(1).yamux, 3);
+        if (forgotten)
+            server.forget(1);
+        for (int i = 0; i < 10; i++) /* far beyond the window */
+            ASSERT_EQ(server.feed(data_frame(0, 1, std::string(100000, 'x'))), 0);
+        EXPECT_EQ(server.feed(header(WINDOW, 0, 1, UINT32_MAX) + data_frame(FIN, 1, "")), 0);
+        EXPECT_EQ(server.feed(header(WINDOW, RST, 1, 5)), 0);
+        EXPECT_EQ(server.events.size(), 1u);
+        auto said = server.said();
+        ASSERT_EQ(said.size(), 1u);
+        expect_frame(said[0], WINDOW, RST, 1, 3);
+    }
+}
+
+TEST(Yamux, AStreamMayGoInTheMiddleOfAFrame)
+{
+    for (bool forgotten : {false, true}) {
+        Peer server(false);
+
+        EXPECT_EQ(server.feed(data_frame(SYN | FIN, 1, "abcdef").substr(0, 15)), 0);
+        EXPECT_EQ(server.at(1).in.size() + server.at(1).received_bytes, 3u);
+        if (forgotten)
+            server.forget(1);
+        else
+            yamux_reset(&server.yamux, &server.at(1).yamux, 0);
+        EXPECT_EQ(server.feed("def" + data_frame(SYN, 3, "next")), 0);
+        EXPECT_EQ(server.at(3).received_bytes, 4u);
+        for (auto &event : server.events)
+            EXPECT_NE(event.first, YAMUX_EVENT_FIN);
+    }
+}
+
+TEST(Yamux, WhatAForgottenStreamOwesIsStillSaid)
+{
+    Peer server(false);
+
+    EXPECT_EQ(server.feed(data_frame(SYN | FIN, 1, "")), 0); /* answered with FIN: ACK and FIN are owed */
+    yamux_close_write(&server.yamux, &server.at(1).yamux);
+    server.forget(1);
+    EXPECT_EQ(server.feed(data_frame(SYN, 3, "")), 0); /* not finished: RST */
+    yamux_close_write(&server.yamux, &server.at(3).yamux);
+    server.forget(3);
+    EXPECT_EQ(server.feed(data_frame(SYN | FIN, 5, "")), 0); /* its queue was not sent: RST */
+    server.write(server.at(5), "lost");
+    yamux_close_write(&server.yamux, &server.at(5).yamux);
+    server.forget(5);
+    EXPECT_EQ(server.feed(data_frame(SYN, 7, "")), 0);
+    yamux_reset(&server.yamux, &server.at(7).yamux, 77);
+    server.forget(7);
+    EXPECT_EQ(server.yamux.buckets, nullptr);
+    EXPECT_EQ(server.yamux.streams_in, 4u);
+    auto said = server.said();
+    ASSERT_EQ(said.size(), 4u);
+    expect_frame(said[0], WINDOW, ACK | FIN, 1, 0);
+    expect_frame(said[1], WINDOW, RST, 3, 0);
+    expect_frame(said[2], WINDOW, RST, 5, 0);
+    expect_frame(said[3], WINDOW, RST, 7, 77);
+    EXPECT_EQ(server.yamux.streams_in, 0u);
+    EXPECT_EQ(server.yamux.farewells, nullptr);
+}
+
+TEST(Yamux, AnswersAResetByForgettingOnly)
+{
+    Peer client(true);
+    Stream *stream = client.open();
+
+    client.write(*stream, std::string(5000, 'x'));
+    yamux_close_write(&client.yamux, &stream->yamux);
+    EXPECT_EQ(client.feed(header(WINDOW, RST, 1, 9)), 0);
+    EXPECT_TRUE(stream->reset);
+    EXPECT_EQ(client.say(), "");
+    client.forget(1);
+    EXPECT_EQ(client.say(), "");
+}
+
+/* ---- pings and GoAway ---- */
+
+TEST(Yamux, PingsAreAnsweredAheadOfAllElse)
+{
+    Peer server(false);
+
+    EXPECT_EQ(server.feed(data_frame(SYN, 1, "x")), 0);
+    server.write(server.at(1), std::string(5000, 'x'));
+    for (uint32_t i = 0; i < YAMUX_PONGS_MAX + 10; i++)
+        EXPECT_EQ(server.feed(header(PING, SYN, 0, 0xfffffff0 + i)), 0);
+    auto said = server.said();
+    ASSERT_GT(said.size(), (size_t)YAMUX_PONGS_MAX);
+    for (uint32_t i = 0; i < YAMUX_PONGS_MAX; i++)
+        expect_frame(said[i], PING, ACK, 0, 0xfffffff0 + i);
+    EXPECT_NE(said[YAMUX_PONGS_MAX].type, (unsigned)PING);
+    EXPECT_EQ(server.yamux.pongs, nullptr);
+}
+
+TEST(Yamux, MeasuresTheRoundTrip)
+{
+    Peer client(true);
+
+    EXPECT_EQ(yamux_ping_outstanding_ns(&client.yamux), 0u);
+    yamux_ping(&client.yamux, 1000);
+    yamux_ping(&client.yamux, 2000); /* one at a time */
+    EXPECT_EQ(yamux_ping_outstanding_ns(&client.yamux), 1000u);
+    EXPECT_EQ(client.feed(header(PING, ACK, 0, 1)), 0); /* before it was sent */
+    auto said = client.said();
+    ASSERT_EQ(said.size(), 1u);
+    EXPECT_EQ(said[0].flags, (unsigned)SYN);
+    client.now_ns = 51000;
+    EXPECT_EQ(client.feed(header(PING, ACK, 0, said[0].length + 1)), 0);
+    EXPECT_EQ(client.pong_rtt_ns, 0u);
+    EXPECT_EQ(client.feed(header(PING, ACK, 0, said[0].length)), 0);
+    EXPECT_EQ(client.pong_rtt_ns, 50000u);
+    EXPECT_EQ(client.yamux.rtt_ns, 50000u);
+    EXPECT_EQ(yamux_ping_outstanding_ns(&client.yamux), 0u);
+    client.pong_rtt_ns = 0;
+    EXPECT_EQ(client.feed(header(PING, ACK, 0, said[0].length)), 0); /* once */
+    EXPECT_EQ(client.pong_rtt_ns, 0u);
+}
+
+TEST(Yamux, GoAwayEndsOpening)
+{
+    Peer client(true), server(false);
+    int error = 0;
+
+    client.open();
+    settle(client, server);
+    yamux_goaway(&server.yamux, 0x1005);
+    yamux_goaway(&server.yamux, 1);
+    EXPECT_EQ(server.open(&error), nullptr);
+    EXPECT_EQ(error, P2P_ERR_CONN_GOAWAY);
+    Stream *crossing = client.open();
+    EXPECT_EQ(server.feed(client.say()), 0); /* it could not know */
+    EXPECT_EQ(client.feed(server.say()), 0);
+    EXPECT_EQ(client.goaway_code, 0x1005u);
+    EXPECT_TRUE(crossing->reset);
+    EXPECT_EQ(crossing->code, (uint32_t)YAMUX_RESET_SHUTDOWN);
+    EXPECT_EQ(client.open(&error), nullptr);
+    EXPECT_EQ(error, P2P_ERR_CONN_GOAWAY);
+    server.write(server.at(1), "streams that are open go on");
+    settle(client, server);
+    EXPECT_EQ(client.at(1).received_bytes, 27u);
+}
+
+TEST(Yamux, ANormalGoAwayWaitsForThePayload)
+{
+    for (uint32_t code : {0u, 0x1005u}) {
+        Peer client(true);
+        Stream *stream = client.open();
+
+        client.say();
+        client.write(*stream, std::string(3 * YAMUX_WINDOW_BYTES_MIN, 'x'));
+        yamux_goaway(&client.yamux, code);
+        auto said = client.said();
+        ASSERT_GE(said.size(), 5u);
+        expect_frame(code == 0 ? said.back() : said.front(), GOAWAY, 0, 0, code);
+    }
+}
+
+/* ---- windows ---- */
+
+TEST(Yamux, UpdatesTheWindowWhenHalfWasConsumed)
+{
+    Peer server(false);
+    const uint32_t half = YAMUX_WINDOW_BYTES_MIN / 2;
+
+    server.consuming = false;
+    EXPECT_EQ(server.feed(data_frame(SYN, 1, std::string(YAMUX_WINDOW_BYTES_MIN, 'x'))), 0);
+    server.say();
+    server.consume(server.at(1), half - 1);
+    EXPECT_EQ(server.say(), "");
+    server.consume(server.at(1), 1);
+    server.consume(server.at(1), 10); /* goes with it */
+    auto said = server.said();
+    ASSERT_EQ(said.size(), 1u);
+    expect_frame(said[0], WINDOW, 0, 1, half + 10);
+    EXPECT_EQ(server.feed(data_frame(0, 1, std::string(half + 10, 'x'))), 0);
+    EXPECT_EQ(server.feed(header(DATA, 0, 1, 1)), P2P_ERR_CONN_FLOW);
+}
+
+TEST(Yamux, TellsWhenThereIsRoomAgain)
+{
+    Peer client(true), server(false);
+    Stream *stream = client.open();
+
+    server.consuming = false;
+    settle(client, server);
+    client.write(*stream, std::string(YAMUX_WINDOW_BYTES_MIN - 1, 'x'));
+    EXPECT_EQ(yamux_send_room(&stream->yamux), 1u);
+    client.write(*stream, std::string(1000, 'x'));
+    EXPECT_EQ(yamux_send_room(&stream->yamux), 0u);
+    settle(client, server);
+    EXPECT_EQ(stream->sent_bytes, (uint64_t)YAMUX_WINDOW_BYTES_MIN);
+    EXPECT_EQ(stream->waiting(), 999u);
+    EXPECT_FALSE(stream->writable);
+    server.consume(server.at(1), 200000);
+    settle(client, server);
+    EXPECT_TRUE(stream->writable);
+    EXPECT_EQ(stream->waiting(), 0u);
+    EXPECT_EQ(yamux_send_room(&stream->yamux), 200000u - 999);
+    stream->writable = false;
+    EXPECT_EQ(client.feed(header(WINDOW, 0, 1, 5)), 0); /* there was room all along */
+    EXPECT_FALSE(stream->writable);
+}
+
+TEST(Yamux, AClosingStreamSendsItsTailWhenTheWindowOpens)
+{
+    Peer client(true), server(false);
+    Stream *stream = client.open();
+
+    server.consuming = false;
+    client.write(*stream, std::string(YAMUX_WINDOW_BYTES_MIN + 10, 'x'));
+    yamux_close_write(&client.yamux, &stream->yamux);
+    settle(client, server);
+    EXPECT_FALSE(server.at(1).fin);
+    server.consume(server.at(1), YAMUX_WINDOW_BYTES_MIN);
+    settle(client, server);
+    EXPECT_TRUE(server.at(1).fin);
+    EXPECT_FALSE(stream->writable);
+    EXPECT_EQ(server.at(1).received_hash, stream->sent_hash);
+}
+
+/* One end sends all the window allows each `rtt`; the other reads it at once. */
+static void rounds(Peer &client, Peer &server, Stream &stream, int count, uint64_t rtt_ns)
+{
+    for (int i = 0; i < count; i++) {
+        client.write(stream, std::string(yamux_send_room(&stream.yamux), 'x'));
+        std::string wire = client.say();
+        server.now_ns = client.now_ns += rtt_ns / 2;
+        ASSERT_EQ(server.feed(wire), 0);
+        wire = server.say();
+        server.now_ns = client.now_ns += rtt_ns / 2;
+        ASSERT_EQ(client.feed(wire), 0);
+    }
+}
+
+static void measure_rtt(Peer &client, Peer &server, uint64_t rtt_ns)
+{
+    yamux_ping(&server.yamux, server.now_ns);
+    std::string wire = server.say();
+    ASSERT_EQ(client.feed(wire), 0);
+    server.now_ns = client.now_ns += rtt_ns;
+    ASSERT_EQ(server.feed(client.say()), 0);
+    ASSERT_EQ(server.yamux.rtt_ns, rtt_ns);
+}
+
+TEST(Yamux, AWindowGrowsWhileThePeerWaitsForIt)
+{
+    const uint64_t rtt_ns = 50000000;
+    struct yamux_budget budget = {0, 100 << 20};
+    Peer client(true), server(false, &budget);
+    Stream *stream = client.open();
+
+    settle(client, server);
+    rounds(client, server, *stream, 3, rtt_ns); /* the round trip is not known yet */
+    EXPECT_EQ(server.at(1).yamux.recv_window_max, (uint32_t)YAMUX_WINDOW_BYTES_MIN);
+    measure_rtt(client, server, rtt_ns);
+    rounds(client, server, *stream, 20, rtt_ns);
+    EXPECT_EQ(server.at(1).yamux.recv_window_max, (uint32_t)YAMUX_WINDOW_BYTES_MAX);
+    EXPECT_EQ(budget.used_bytes, (uint64_t)YAMUX_WINDOW_BYTES_MAX - YAMUX_WINDOW_BYTES_MIN);
+    EXPECT_EQ(server.yamux.window_growth_bytes, budget.used_bytes);
+    EXPECT_EQ(yamux_send_room(&stream->yamux), (uint32_t)YAMUX_WINDOW_BYTES_MAX);
+    server.forget(1);
+    EXPECT_EQ(budget.used_bytes, 0u);
+    EXPECT_EQ(server.yamux.window_growth_bytes, 0u);
+}
+
+TEST(Yamux, AWindowIsEnoughForASlowReader)
+{
+    const uint64_t rtt_ns = 50000000;
+    Peer client(true), server(false);
+    Stream *stream = client.open();
+
+    settle(client, server);
+    measure_rtt(client, server, rtt_ns);
+    for (int i = 0; i < 10; i++) { /* half a window in four round trips */
+        client.write(*stream, std::string(YAMUX_WINDOW_BYTES_MIN / 2, 'x'));
+        server.now_ns = client.now_ns += YAMUX_WINDOW_GROWTH_RTTS * rtt_ns;
+        settle(client, server);
+    }
+    EXPECT_EQ(stream->sent_bytes, 10u * YAMUX_WINDOW_BYTES_MIN / 2);
+    EXPECT_EQ(server.at(1).yamux.recv_window_max, (uint32_t)YAMUX_WINDOW_BYTES_MIN);
+}
+
+TEST(Yamux, GrowthStaysWithinTheConnectionAndTheBudget)
+{
+    const uint64_t rtt_ns = 50000000;
+    struct yamux_budget budget = {0, 1000000};
+
+    for (bool by_budget : {true, false}) {
+        Peer client(true), server(false, by_budget ? &budget : nullptr, by_budget ? 8 << 20 : 1000000);
+
+        measure_rtt(client, server, rtt_ns);
+        for (int i = 0; i < 3; i++) {
+            Stream *stream = client.open();
+            settle(client, server);
+            rounds(client, server, *stream, 10, rtt_ns);
+            EXPECT_EQ(stream->sent_hash, server.at(stream->yamux.id).received_hash);
+        }
+        EXPECT_LE(server.yamux.window_growth_bytes, 1000000u);
+        EXPECT_GT(server.yamux.window_growth_bytes, 1000000u - YAMUX_WINDOW_GROWTH_BYTES_MIN);
+        if (by_budget) {
+            EXPECT_EQ(budget.used_bytes, server.yamux.window_growth_bytes);
+            yamux_reset(&server.yamux, &server.at(1).yamux, 0); /* gives its own back */
+            EXPECT_EQ(budget.used_bytes, server.yamux.window_growth_bytes);
+            EXPECT_LT(budget.used_bytes, 600000u);
+        }
+    }
+    EXPECT_EQ(budget.used_bytes, 0u);
+}
+
+/* ---- fairness ---- */
+
+TEST(Yamux, SmallStreamsAreNotHeldUpByABulkOne)
+{
+    Peer client(true);
+    Stream *bulk = client.open();
+    std::vector<Stream *> small;
+    struct yamux_chunk chunk;
+    size_t bulk_bytes = 0;
+
+    for (int i = 0; i < 100; i++)
+        small.push_back(client.open());
+    client.say();
+    EXPECT_EQ(client.feed(header(WINDOW, ACK, 1, 100 << 20)), 0);
+    client.write(*bulk, std::string(10 << 20, 'b'));
+    ASSERT_TRUE(client.send_one(&chunk));
+    EXPECT_EQ(chunk.length, (uint32_t)YAMUX_PAYLOAD_BYTES_MAX); /* alone: whole frames */
+    for (Stream *stream : small)
+        client.write(*stream, std::string(100, 's'));
+    for (int i = 0; i < 101; i++) {
+        ASSERT_TRUE(client.send_one(&chunk));
+        if (chunk.stream == &bulk->yamux) {
+            EXPECT_LE(chunk.length, (uint32_t)YAMUX_QUANTUM_BYTES);
+            bulk_bytes += chunk.length;
+        }
+    }
+    for (Stream *stream : small)
+        EXPECT_EQ(stream->sent_bytes, 100u);
+    EXPECT_EQ(bulk_bytes, (size_t)YAMUX_QUANTUM_BYTES); /* one turn of it for one of each of them */
+    ASSERT_TRUE(client.send_one(&chunk));
+    EXPECT_EQ(chunk.length, (uint32_t)YAMUX_PAYLOAD_BYTES_MAX);
+}
+
+TEST(Yamux, BulkStreamsShareWhateverTheRecordSize)
+{
+    for (uint32_t payload_max : {100u, 1000u, 16384u, 20000u, 65507u}) {
+        Peer client(true);
+        struct yamux_chunk chunk;
+
+        client.payload_max = payload_max;
+        for (int i = 0; i < 4; i++)
+            client.write(*client.open(), std::string(200000, 'b'));
+        uint64_t sent = 0;
+        while (sent < 400000) {
+            ASSERT_TRUE(client.send_one(&chunk));
+            sent += chunk.length;
+        }
+        for (auto &entry : client.streams) {
+            EXPECT_GE(entry.second->sent_bytes, 100000u - 2 * YAMUX_QUANTUM_BYTES) << payload_max;
+            EXPECT_LE(entry.second->sent_bytes, 100000u + 2 * YAMUX_QUANTUM_BYTES) << payload_max;
+        }
+    }
+}
+
+TEST(Yamux, WithoutRoomForPayloadOnlyControlIsSaid)
+{
+    Peer client(true);
+    struct yamux_chunk chunk;
+    Stream *stream = client.open();
+
+    client.write(*stream, "x");
+    client.payload_max = 0;
+    ASSERT_TRUE(client.send_one(&chunk));
+    EXPECT_EQ(chunk.stream, nullptr);
+    EXPECT_FALSE(client.send_one(&chunk));
+    EXPECT_TRUE(yamux_wants_send(&client.yamux));
+    client.payload_max = 1;
+    ASSERT_TRUE(client.send_one(&chunk));
+    EXPECT_EQ(chunk.length, 1u);
+}
+
+/* ---- everything at once ---- */
+
+TEST(Yamux, AThousandStreamsEcho)
+{
+    Peer client(true), server(false);
+    const int total = 1000;
+    int opened = 0;
+    size_t done = 0;
+
+    server.consuming = client.consuming = false;
+    while (done < (size_t)total) {
+        while (opened < total && client.yamux.unacked < YAMUX_ACK_BACKLOG_STREAMS_MAX) {
+            Stream *stream = client.open();
+            ASSERT_NE(stream, nullptr);
+            client.write(*stream, std::string(100 + opened % 3000, (char)('a' + opened % 26)));
+            yamux_close_write(&client.yamux, &stream->yamux);
+            opened++;
+        }
+        settle(client, server);
+        for (auto it = server.streams.begin(); it != server.streams.end();) {
+            Stream &stream = *(it++)->second;
+            std::string echo = stream.in;
+            server.consume(stream, echo.size());
+            server.write(stream, echo);
+            yamux_close_write(&server.yamux, &stream.yamux);
+        }
+        settle(client, server);
+        for (auto it = client.streams.begin(); it != client.streams.end();) {
+            Stream &stream = *(it++)->second;
+            ASSERT_TRUE(yamux_finished(&stream.yamux));
+            EXPECT_EQ(stream.received_hash, stream.sent_hash);
+            server.forget(stream.yamux.id);
+            client.forget(stream.yamux.id);
+            done++;
+        }
+    }
+    EXPECT_EQ(client.yamux.buckets, nullptr);
+    EXPECT_EQ(server.yamux.buckets, nullptr);
+    EXPECT_EQ(client.yamux.unacked + client.yamux.streams_out + server.yamux.streams_in, 0u);
+}
+
+namespace {
+
+/* Two ends that do whatever a seed says. */
+struct Story {
+    struct yamux_budget budget = {0, 4 << 20};
+    Random random;
+    Peer client, server;
+    std::map<uint32_t, std::pair<uint64_t, uint64_t>> closed; /* hashes of what one end sent to its FIN */
+
+    explicit Story(uint64_t seed) : random(seed), client(true, &budget), server(false, &budget)
+    {
+        client.consuming = server.consuming = false;
+    }
+
+    std::string payload()
+    {
+        static const size_t sizes[] = {1, 10, 1000, 20000, 100000, 300000};
+        std::string bytes(1 + random.below(sizes[random.below(6)]), '\0');
+        uint64_t word = random.next();
+
+        for (char &byte : bytes)
+            byte = (char)(word = word * 6364136223846793005u + 1);
+        return bytes;
+    }
+
+    void act(Peer &peer)
+    {
+        Stream *stream = nullptr;
+
+        if (peer.streams.empty() || random.below(8) == 0) {
+            peer.open();
+            return;
+        }
+        auto it = peer.streams.begin();
+        std::advance(it, (long)random.below(peer.streams.size()));
+        stream = it->second.get();
+        bool closing = (stream->yamux.state & 4) != 0; /* CLOSING */
+        switch (random.below(12)) {
+        case 0: case 1: case 2: case 3:
+            if (!closing && !yamux_finished(&stream->yamux))
+                peer.write(*stream, payload());
+            break;
+        case 4: case 5: case 6: case 7:
+            if (!stream->in.empty())
+                peer.consume(*stream, 1 + random.below(stream->in.size()));
+            break;
+        case 8:
+            if (random.below(4) == 0)
+                yamux_close_write(&peer.yamux, &stream->yamux);
+            break;
+        case 9:
+            if (random.below(20) == 0 && !yamux_finished(&stream->yamux)) {
+                yamux_reset(&peer.yamux, &stream->yamux, (uint32_t)random.next());
+                stream->clear();
+            }
+            break;
+        case 10:
+            yamux_ping(&peer.yamux, peer.now_ns);
+            break;
+        default:
+            if (yamux_finished(&stream->yamux) || random.below(50) == 0)
+                peer.forget(stream->yamux.id);
+        }
+    }
+
+    void carry(Peer &from, Peer &to)
+    {
+        struct yamux_chunk chunk;
+
+        from.payload_max = (uint32_t)(1 + random.below(YAMUX_PAYLOAD_BYTES_MAX));
+        for (size_t i = random.below(6); i > 0 && from.send_one(&chunk); i--)
+            ;
+        ASSERT_EQ(to.feed(from.take_wire(random.below(3) ? SIZE_MAX : random.below(50))), 0);
+    }
+
+    /* What one end sent on a stream is what the other received so far, or a beginning of it. */
+    void check(const Peer &from, const Peer &to)
+    {
+        for (const auto &entry : from.streams) {
+            const Stream &sent = *entry.second;
+            auto there = to.streams.find(entry.first);
+
+            EXPECT_LE(sent.yamux.recv_window + sent.in.size(), (size_t)YAMUX_WINDOW_BYTES_MAX);
+            if (there == to.streams.end())
+                continue;
+            EXPECT_LE(there->second->received_bytes, sent.sent_bytes);
+            if (there->second->fin) {
+                EXPECT_EQ(there->second->received_bytes, sent.sent_bytes);
+                EXPECT_EQ(there->second->received_hash, sent.sent_hash);
+            }
+        }
+        EXPECT_LE(from.yamux.window_growth_bytes, budget.used_bytes);
+    }
+
+    void run(int steps)
+    {
+        for (int i = 0; i < steps; i++) {
+            client.now_ns = server.now_ns += random.below(100000);
+            act(random.below(2) ? client : server);
+            carry(client, server);
+            carry(server, client);
+            if (i % 100 == 0) {
+                check(client, server);
+                check(server, client);
+            }
+            if (testing::Test::HasFailure())
+                return;
+        }
+    }
+
+    /* All that is owed is delivered. */
+    void finish()
+    {
+        client.payload_max = server.payload_max = YAMUX_PAYLOAD_BYTES_MAX;
+        for (Peer *peer : {&client, &server}) {
+            peer->consuming = true;
+            for (auto &entry : peer->streams) {
+                if (!entry.second->in.empty())
+                    peer->consume(*entry.second, entry.second->in.size());
+                yamux_close_write(&peer->yamux, &entry.second->yamux);
+            }
+        }
+        ASSERT_EQ(server.feed(client.take_wire()), 0);
+        ASSERT_EQ(client.feed(server.take_wire()), 0);
+        settle(client, server);
+        for (auto &entry : server.streams) /* accepted meanwhile */
+            yamux_close_write(&server.yamux, &entry.second->yamux);
+        for (auto &entry : client.streams)
+            yamux_close_write(&client.yamux, &entry.second->yamux);
+        settle(client, server);
+        for (Peer *peer : {&client, &server}) {
+            for (auto &entry : peer->streams) {
+                EXPECT_TRUE(yamux_finished(&entry.second->yamux)) << entry.first;
+                EXPECT_TRUE(entry.second->waiting() == 0);
+            }
+        }
+        check(client, server);
+        check(server, client);
+        for (Peer *peer : {&client, &server}) {
+            while (!peer->streams.empty())
+                peer->forget(peer->streams.begin()->first);
+            peer->say();
+            EXPECT_EQ(peer->yamux.unacked + peer->yamux.streams_out + peer->yamux.streams_in, 0u);
+            EXPECT_EQ(peer->yamux.buckets, nullptr);
+            EXPECT_EQ(peer->yamux.farewells, nullptr);
+            EXPECT_EQ(peer->yamux.pongs, nullptr);
+        }
+        EXPECT_EQ(budget.used_bytes, 0u);
+    }
+};
+
+} // namespace
+
+TEST(Yamux, WhateverTheSeedWhatGoesInComesOut)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        Story story(seed);
+
+        SCOPED_TRACE(seed);
+        story.run(1000);
+        ASSERT_FALSE(HasFailure());
+        story.finish();
+        ASSERT_FALSE(HasFailure());
+    }
+}
+
+TEST(Yamux, ByteAtATime)
+{
+    Peer client(true), server(false);
+    Stream *stream = client.open();
+
+    client.write(*stream, std::string(3000, 'q'));
+    yamux_close_write(&client.yamux, &stream->yamux);
+    yamux_ping(&client.yamux, client.now_ns);
+    for (char byte : client.say())
+        ASSERT_EQ(server.feed(std::string(1, byte)), 0);
+    EXPECT_TRUE(server.at(1).fin);
+    EXPECT_EQ(server.at(1).received_hash, stream->sent_hash);
+    EXPECT_EQ(server.at(1).received_bytes, 3000u);
+    for (char byte : server.say())
+        ASSERT_EQ(client.feed(std::string(1, byte)), 0);
+    EXPECT_TRUE(stream->acked);
+    EXPECT_GT(client.pong_rtt_ns, 0u);
+}
+
+TEST(Yamux, IdsMayBeUsedUp)
+{
+    Peer client(true);
+    int error = 0;
+
+    client.yamux.next_id = UINT32_MAX - 4;
+    EXPECT_NE(client.open(), nullptr);
+    EXPECT_EQ(client.open(&error), nullptr);
+    EXPECT_EQ(error, P2P_ERR_CONN_LIMIT);
+}
