@@ -43,4 +43,7 @@ int peer_record_open(struct peer_record *record, const uint8_t *data, size_t len
  * passed over.  False at the end. */
 bool peer_record_next(const struct peer_record *record, size_t *offset, struct multiaddr *addr);
 
+/* The same, but each as the bytes it came in, parsed by nobody yet. */
+bool peer_record_next_bytes(const struct peer_record *record, size_t *offset, struct wire_span *bytes);
+
 #endif
