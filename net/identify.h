@@ -19,11 +19,11 @@ enum {
     IDENTIFY_MESSAGE_BYTES_MAX = 8192,     /* of each message read; go-libp2p, js-libp2p */
     IDENTIFY_PROTOCOLS_MAX = 1024,         /* kept; go-libp2p, maxPeerProtocols */
     IDENTIFY_ADDRS_MAX = 500,              /* kept; go-libp2p, connectedPeerMaxAddrs */
-    IDENTIFY_PROTOCOL_BYTES_MAX = 1000,    /* a longer one cannot be negotiated (go, js: 1,024 with the rest) */
+    IDENTIFY_PROTOCOL_BYTES_MAX = 1000,    /* a longer one cannot be negotiated; go, js: 1,024 in all */
     IDENTIFY_VERSION_SIZE = 128,           /* ours: protocolVersion and agentVersion, with the NUL; cut */
-    IDENTIFY_SENT_MESSAGE_BYTES_MAX = 4096, /* of each sent, with its length: rust-libp2p reads no more */
+    IDENTIFY_SENT_MESSAGE_BYTES_MAX = 4096, /* with its length; rust-libp2p reads no more */
     IDENTIFY_SPLIT_BYTES = 2048,           /* longer with the record: the record goes apart; go-libp2p */
-    IDENTIFY_ENCODED_BYTES_MAX = 2 * IDENTIFY_SENT_MESSAGE_BYTES_MAX,
+    IDENTIFY_ENCODED_BYTES_MAX = 2 * IDENTIFY_SENT_MESSAGE_BYTES_MAX, /* of both messages */
     IDENTIFY_RECORD_BYTES_MAX = IDENTIFY_SENT_MESSAGE_BYTES_MAX - 8, /* of ours; a longer one is not sent */
     IDENTIFY_READER_BYTES_MAX = IDENTIFY_MESSAGES_MAX * (IDENTIFY_MESSAGE_BYTES_MAX + 2), /* buffered */
     IDENTIFY_READER_MEMORY_MAX = IDENTIFY_READER_BYTES_MAX +
@@ -64,7 +64,7 @@ struct identify_reader {
     uint32_t length, capacity;
     uint32_t message;      /* where the message under way starts */
     uint8_t message_count; /* whole ones */
-    int8_t failed;
+    int16_t error;         /* 0, or what identify_recv failed with */
 };
 
 /* Views into the reader: valid until identify_reader_fini(). */
@@ -76,10 +76,10 @@ struct identify_result {
     uint64_t record_seq;
     struct wire_span public_key;    /* its protobuf as sent */
     struct wire_span signed_record; /* the sealed record as sent, when valid */
-    struct multiaddr observed;      /* how the peer sees us; length 0: not said or malformed */
+    struct multiaddr observed;      /* how the peer sees us, without /p2p; length 0: not said or malformed */
     const struct wire_span *protocols;
     size_t protocol_count;
-    const struct wire_span *addrs;  /* binary multiaddrs, each valid; a /p2p suffix is the peer's own */
+    const struct wire_span *addrs;  /* binary multiaddrs, each valid, without the peer's /p2p at the end */
     size_t addr_count;
     char protocol_version[IDENTIFY_VERSION_SIZE]; /* UTF-8 without control characters, which become '?' */
     char agent_version[IDENTIFY_VERSION_SIZE];
@@ -103,7 +103,7 @@ int identify_recv(struct identify_reader *reader, const uint8_t *data, size_t le
 int identify_finish(struct identify_reader *reader, struct identify_result *result,
                     const struct peer_id *authenticated);
 
-/* Address number `index` as a value, its /p2p suffix taken away. */
+/* Address number `index` as a value. */
 void identify_addr(const struct identify_result *result, size_t index, struct multiaddr *addr);
 
 /* True when the protocol is in the result's list. */
