@@ -130,7 +130,8 @@ static int token_collect(struct multistream *ms, const uint8_t *data, size_t len
     return token_open(token, kept, (size_t)size);
 }
 
-static int token_next(struct multistream *ms, const uint8_t *data, size_t length, size_t *taken, struct token *token)
+static int token_next(struct multistream *ms, const uint8_t *data, size_t length, size_t *taken,
+                      struct token *token)
 {
     int size;
 
@@ -313,11 +314,11 @@ static bool say_list(struct output *output, const char *const *names, unsigned c
     uint8_t *out;
 
     for (told = 0; told < count; told++) {
-        size_t length = strlen(names[told]) + 1;
+        size_t length = strlen(names[told]) + 1, size = prefix_bytes(length) + length;
 
-        if (length > MULTISTREAM_NAME_BYTES_MAX || total + prefix_bytes(length) + length > MULTISTREAM_NAME_BYTES_MAX)
+        if (size > MULTISTREAM_NAME_BYTES_MAX - total)
             break;
-        total += prefix_bytes(length) + length;
+        total += size;
     }
     if (!output_fits(output, total))
         return false;
@@ -380,5 +381,7 @@ bool multistream_done(const struct multistream *ms)
 
 bool multistream_optimistic(const struct multistream *ms)
 {
-    return has(ms, DIALER) && has(ms, PROPOSED) && !has(ms, REFUSED | BROKEN) && ms->index + 1 == ms->name_count;
+    bool last = ms->index + 1 == ms->name_count;
+
+    return last && has(ms, DIALER) && has(ms, PROPOSED) && !has(ms, REFUSED | BROKEN);
 }

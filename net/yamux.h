@@ -23,13 +23,13 @@ enum yamux_limits {
     YAMUX_WINDOW_GROWTH_RTTS = 4,      /* go: half a window used within so many round trips doubles it */
     YAMUX_WINDOW_GROWTH_BYTES_MIN = 16384, /* a smaller growth is not worth it; ours */
     YAMUX_ACK_BACKLOG_STREAMS_MAX = 256, /* opens of ours not yet acknowledged; yamux spec, "ACK backlog" */
-    YAMUX_STREAMS_IN_MAX = 1024,       /* open at once by the peer: js allows 1,000; beyond: RST, resource limit */
+    YAMUX_STREAMS_IN_MAX = 1024,       /* open at once by the peer (js: 1,000); beyond: RST, resource limit */
     YAMUX_STREAMS_OUT_MAX = 16384,     /* open at once by us */
     YAMUX_PONGS_MAX = 32,              /* waiting to be sent; go's bound, more are dropped */
     YAMUX_REFUSALS_MAX = 256,          /* RST waiting for streams that never were; beyond: GoAway */
     YAMUX_PAYLOAD_BYTES_MAX = 65507,   /* one frame in one Noise record: 65,519 - 12 */
     YAMUX_QUANTUM_BYTES = 16384,       /* a stream's turn while several have payload; rust's frame size */
-    YAMUX_RIDE_BYTES_MAX = 1024,       /* all that a stream has to send rides on its SYN or ACK up to this; ours */
+    YAMUX_RIDE_BYTES_MAX = 1024,       /* a stream's whole queue up to this rides on its SYN or ACK; ours */
 };
 
 enum yamux_goaway {
@@ -51,7 +51,7 @@ enum yamux_reset_code {
 
 enum yamux_event_type {
     YAMUX_EVENT_NONE,     /* all bytes were taken */
-    YAMUX_EVENT_OPEN,     /* the peer opens `stream_id`: yamux_accept() or yamux_refuse() before the next recv */
+    YAMUX_EVENT_OPEN,     /* the peer opens `stream_id`: yamux_accept() or _refuse() before the next recv */
     YAMUX_EVENT_ACKED,    /* `stream`: the peer took the stream */
     YAMUX_EVENT_DATA,     /* `stream`: bytes [offset, offset + length) of what this call was given */
     YAMUX_EVENT_FIN,      /* `stream`: no more bytes from the peer */
@@ -140,7 +140,7 @@ struct yamux {
     uint8_t header[YAMUX_HEADER_BYTES];
 };
 
-static_assert(sizeof(struct yamux) <= 168, "the budget of a connection without streams");
+static_assert(sizeof(struct yamux) <= 160, "the budget of a connection without streams");
 
 /* `client` is the connection's dialer (odd ids).  `budget` may be NULL;
  * `window_growth_max` bounds this connection's growth in bytes. */
@@ -155,8 +155,8 @@ void yamux_fini(struct yamux *yamux);
  * or P2P_ERR_CONN_LIMIT (too many streams to refuse, or no memory to do it):
  * then a GoAway is queued, nothing more is taken, and what yamux_send() yields
  * goes out before the close. */
-int yamux_recv(struct yamux *yamux, const uint8_t *data, size_t length, size_t *taken, struct yamux_event *event,
-               uint64_t now_ns);
+int yamux_recv(struct yamux *yamux, const uint8_t *data, size_t length, size_t *taken,
+               struct yamux_event *event, uint64_t now_ns);
 
 /* Opens a stream.  0, P2P_ERR_CALL_FULL (backlog or streams bound: retry after
  * ACKED or a forget), P2P_ERR_CONN_GOAWAY (either side said it),

@@ -129,9 +129,9 @@ TEST(Multistream, DialerIsToldWhenNothingWasTaken)
 
 TEST(Multistream, DialerRefusesAnswersThatMakeNoSense)
 {
-    const std::string bad[] = {token(HEADER) + token(HEADER), token(HEADER) + token("/other"), token("/noise"),
-                               token(HEADER) + token("na") + token("na") + token("na") + token("na"),
-                               token("/multistream/2.0.0")};
+    const std::string bad[] = {token(HEADER) + token(HEADER), token(HEADER) + token("/other"),
+                               token("/noise"), token("/multistream/2.0.0"),
+                               token(HEADER) + token("na") + token("na") + token("na") + token("na")};
 
     for (const std::string &bytes : bad) {
         Machine dialer(THREE, 3);

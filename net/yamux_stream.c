@@ -1,0 +1,182 @@
+#include "net/yamux_inside.h"
+
+#include <stdlib.h>
+
+#include "chorus/p2p.h"
+#include "crypto/table.h"
+
+enum {
+    BUCKET_BITS_MIN = 2, /* a connection has few streams: 32 bytes */
+    BUCKET_BITS_MAX = 14,
+};
+
+static_assert(YAMUX_STREAMS_IN_MAX + YAMUX_STREAMS_OUT_MAX <= UINT16_MAX, "counted in 16 bits");
+
+/* ---- the table of streams ---- */
+
+static struct yamux_stream **bucket_of(const struct yamux *yamux, uint32_t id)
+{
+    uint64_t hash = table_hash(&id, sizeof(id), yamux->hash_seed);
+
+    return &yamux->buckets[hash & ((1u << yamux->bucket_bits) - 1)];
+}
+
+struct yamux_stream *yamux_stream_find(const struct yamux *yamux, uint32_t id)
+{
+    struct yamux_stream *stream;
+
+    if (yamux->buckets == NULL)
+        return NULL;
+    for (stream = *bucket_of(yamux, id); stream != NULL && stream->id != id; stream = stream->hash_next)
+        ;
+    return stream;
+}
+
+static int table_resize(struct yamux *yamux, uint8_t bits)
+{
+    struct yamux_stream **old = yamux->buckets, **fresh = calloc((size_t)1 << bits, sizeof(*fresh));
+    size_t old_size = old == NULL ? 0 : (size_t)1 << yamux->bucket_bits;
+
+    if (fresh == NULL)
+        return P2P_ERR_CALL_NOMEM;
+    yamux->buckets = fresh;
+    yamux->bucket_bits = bits;
+    for (size_t i = 0; i < old_size; i++) {
+        for (struct yamux_stream *stream = old[i], *next; stream != NULL; stream = next) {
+            struct yamux_stream **bucket = bucket_of(yamux, stream->id);
+
+            next = stream->hash_next;
+            stream->hash_next = *bucket;
+            *bucket = stream;
+        }
+    }
+    free(old);
+    return 0;
+}
+
+int yamux_stream_insert(struct yamux *yamux, struct yamux_stream *stream)
+{
+    struct yamux_stream **bucket;
+
+    if (yamux->buckets == NULL && table_resize(yamux, BUCKET_BITS_MIN) != 0)
+        return P2P_ERR_CALL_NOMEM;
+    /* Without memory to grow the chains are longer, no more. */
+    if (yamux->streams >= 1u << yamux->bucket_bits && yamux->bucket_bits < BUCKET_BITS_MAX)
+        (void)table_resize(yamux, yamux->bucket_bits + 1);
+    bucket = bucket_of(yamux, stream->id);
+    stream->hash_next = *bucket;
+    *bucket = stream;
+    yamux->streams++;
+    return 0;
+}
+
+void yamux_stream_remove(struct yamux *yamux, struct yamux_stream *stream)
+{
+    struct yamux_stream **link = bucket_of(yamux, stream->id);
+
+    while (*link != stream) {
+        assert(*link != NULL);
+        link = &(*link)->hash_next;
+    }
+    *link = stream->hash_next;
+    if (--yamux->streams == 0) {
+        free(yamux->buckets);
+        yamux->buckets = NULL;
+    }
+}
+
+void yamux_stream_count_out(struct yamux *yamux, uint32_t id)
+{
+    uint16_t *streams = yamux_id_is_ours(yamux, id) ? &yamux->streams_out : &yamux->streams_in;
+
+    assert(*streams > 0);
+    --*streams;
+}
+
+/* ---- the two lists ---- */
+
+void yamux_stream_say(struct yamux *yamux, struct yamux_stream *stream, uint16_t pending)
+{
+    stream->pending |= pending;
+    if (stream->state & IN_CONTROL)
+        return;
+    stream->state |= IN_CONTROL;
+    stream->control_next = NULL;
+    stream->control_prev = yamux->control_tail;
+    *(yamux->control_tail != NULL ? &yamux->control_tail->control_next : &yamux->control_head) = stream;
+    yamux->control_tail = stream;
+}
+
+void yamux_stream_hush(struct yamux *yamux, struct yamux_stream *stream)
+{
+    stream->pending = 0;
+    if (!(stream->state & IN_CONTROL))
+        return;
+    stream->state &= (uint16_t)~IN_CONTROL;
+    *(stream->control_prev != NULL ? &stream->control_prev->control_next : &yamux->control_head) =
+        stream->control_next;
+    *(stream->control_next != NULL ? &stream->control_next->control_prev : &yamux->control_tail) =
+        stream->control_prev;
+}
+
+void yamux_stream_offer(struct yamux *yamux, struct yamux_stream *stream)
+{
+    if ((stream->state & IN_DATA) || stream->queued == 0 || stream->send_window == 0)
+        return;
+    stream->state |= IN_DATA;
+    stream->data_next = NULL;
+    stream->data_prev = yamux->data_tail;
+    *(yamux->data_tail != NULL ? &yamux->data_tail->data_next : &yamux->data_head) = stream;
+    yamux->data_tail = stream;
+}
+
+void yamux_stream_withdraw(struct yamux *yamux, struct yamux_stream *stream)
+{
+    if (!(stream->state & IN_DATA))
+        return;
+    stream->state &= (uint16_t)~IN_DATA;
+    *(stream->data_prev != NULL ? &stream->data_prev->data_next : &yamux->data_head) = stream->data_next;
+    *(stream->data_next != NULL ? &stream->data_next->data_prev : &yamux->data_tail) = stream->data_prev;
+}
+
+/* ---- windows ---- */
+
+static uint64_t budget_left(const struct yamux_budget *budget)
+{
+    return budget->used_bytes < budget->max_bytes ? budget->max_bytes - budget->used_bytes : 0;
+}
+
+/* As go: double it when its half was used up within four round trips, for then
+ * the peer may have been waiting for us. */
+void yamux_stream_grow(struct yamux *yamux, struct yamux_stream *stream, uint64_t now_ns)
+{
+    struct yamux_budget *budget = yamux->budget;
+    uint32_t growth = least(stream->recv_window_max, YAMUX_WINDOW_BYTES_MAX - stream->recv_window_max);
+
+    if (yamux->rtt_ns == 0 || now_ns - stream->window_since_ns >= YAMUX_WINDOW_GROWTH_RTTS * yamux->rtt_ns)
+        return;
+    assert(yamux->window_growth_bytes <= yamux->window_growth_max);
+    growth = least(growth, yamux->window_growth_max - yamux->window_growth_bytes);
+    if (budget != NULL)
+        growth = least(growth, budget_left(budget));
+    if (growth < YAMUX_WINDOW_GROWTH_BYTES_MIN)
+        return;
+    if (budget != NULL)
+        budget->used_bytes += growth;
+    yamux->window_growth_bytes += growth;
+    stream->recv_window_max += growth;
+    stream->recv_consumed += growth;
+}
+
+void yamux_stream_shrink(struct yamux *yamux, struct yamux_stream *stream)
+{
+    uint32_t growth = stream->recv_window_max - YAMUX_WINDOW_BYTES_MIN;
+
+    assert(yamux->window_growth_bytes >= growth);
+    yamux->window_growth_bytes -= growth;
+    if (yamux->budget != NULL) {
+        assert(yamux->budget->used_bytes >= growth);
+        yamux->budget->used_bytes -= growth;
+    }
+    stream->recv_window_max = YAMUX_WINDOW_BYTES_MIN;
+}
