@@ -7,14 +7,21 @@
 /* Reference-counted I/O buffers, in three sizes, from a pool that each worker
  * owns.  Any thread may ref and unref; the last unref on another thread sends
  * the buffer home by its worker's return stack.  The pool grows by chunks to
- * its limit, and gives chunks back to the system when they have been idle. */
+ * its limit, and gives chunks back to the system when they have been idle.
+ * When it is at its limit buffer_new() says NULL: nothing waits. */
 
 enum buffer_limits {
     BUFFER_SMALL_BYTES = 4096,   /* one page: most messages, and what a multishot receive fills */
     BUFFER_MEDIUM_BYTES = 34816, /* 32 KiB and the headers and tags of its records */
     BUFFER_LARGE_BYTES = 279552, /* 4 records of 65,537 B, and room for a cut one before them */
     BUFFER_POOL_BYTES_MAX = 1 << 30, /* a worker's default bound: part of a node's memory budget */
+    BUFFER_CHUNK_BYTES = 262144,     /* of small ones; the pool grows by as much, or by two large ones */
 };
+
+/* A chunk without a buffer lent out goes back to the system after this time:
+ * long enough for a burst to come again, short against the minute after which
+ * memory is measured. */
+#define BUFFER_IDLE_NS 10000000000ull
 
 struct buffer_pool;
 
@@ -40,8 +47,14 @@ struct buffer_pool_stats {
     uint64_t buffers_live;
 };
 
-/* `bytes_max` bounds what the pool takes from the system.  Owner thread only. */
+/* `bytes_max` bounds what the pool takes from the system.  The calling thread
+ * owns it.  NULL when memory is out. */
 struct buffer_pool *buffer_pool_new(uint64_t bytes_max);
+/* The calling thread owns it from now on, or nobody does: then every buffer
+ * comes home by the return stack.  For a worker that is turned by whoever calls
+ * runtime_turn(). */
+void buffer_pool_own(struct buffer_pool *pool);
+void buffer_pool_disown(struct buffer_pool *pool);
 /* All buffers must be home: asserts so. */
 void buffer_pool_free(struct buffer_pool *pool);
 void buffer_pool_stats_read(const struct buffer_pool *pool, struct buffer_pool_stats *out);
@@ -52,8 +65,8 @@ void buffer_pool_collect(struct buffer_pool *pool, uint64_t now_ns);
 /* A buffer of at least `bytes` (<= BUFFER_LARGE_BYTES), with one reference,
  * begin = end = 0, or NULL when the pool is at its bound.  Owner thread only. */
 struct buffer *buffer_new(struct buffer_pool *pool, uint32_t bytes);
-/* The same for any thread and any size, from the heap: for commands from
- * outside the workers.  NULL when memory is out. */
+/* The same for any thread and any size from 1 B, from the heap: for commands
+ * from outside the workers.  NULL when memory is out. */
 struct buffer *buffer_new_foreign(uint32_t bytes);
 
 /* The same, for what travels in a message: when the last reference goes,

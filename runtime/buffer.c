@@ -1,0 +1,306 @@
+#include "runtime/buffer.h"
+
+#include "runtime/mailbox.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
+
+enum { KINDS = 3, PAGE = 4096 };
+
+static const uint32_t kind_bytes[KINDS] = {BUFFER_SMALL_BYTES, BUFFER_MEDIUM_BYTES, BUFFER_LARGE_BYTES};
+static const uint32_t kind_count[KINDS] = {BUFFER_CHUNK_BYTES / BUFFER_SMALL_BYTES, 8, 2};
+
+/* A mapping: this header and the buffers' headers on its first pages, then the
+ * bytes of the buffers.  It is on its kind's list while it has a free buffer:
+ * those in use in front, those that are empty at the end. */
+struct chunk {
+    struct chunk *next, *previous;
+    struct buffer *free;
+    uint64_t idle_since_ns; /* 0: not seen empty yet */
+    uint32_t live;
+    uint32_t kind;
+    size_t bytes;
+    struct buffer buffers[];
+};
+
+struct chunk_list {
+    struct chunk *first, *last;
+};
+
+struct buffer_pool {
+    struct mail_stack returned; /* pushed by any thread, taken by the owner */
+    const char *owner;          /* atomic: the owning thread's `thread_mark` */
+    struct chunk_list lists[KINDS];
+    uint64_t bytes_max;
+    uint64_t next_trim_ns;
+    struct buffer_pool_stats stats;
+};
+
+/* Its address names the thread. */
+static __thread char thread_mark;
+
+_Static_assert(sizeof(struct mail_link) == sizeof(struct buffer *), "buffer->next serves as the link home");
+
+static void list_remove(struct chunk_list *list, struct chunk *chunk)
+{
+    *(chunk->previous ? &chunk->previous->next : &list->first) = chunk->next;
+    *(chunk->next ? &chunk->next->previous : &list->last) = chunk->previous;
+    chunk->next = chunk->previous = NULL;
+}
+
+static void list_push_front(struct chunk_list *list, struct chunk *chunk)
+{
+    chunk->previous = NULL;
+    chunk->next = list->first;
+    *(list->first ? &list->first->previous : &list->last) = chunk;
+    list->first = chunk;
+}
+
+static void list_push_back(struct chunk_list *list, struct chunk *chunk)
+{
+    chunk->next = NULL;
+    chunk->previous = list->last;
+    *(list->last ? &list->last->next : &list->first) = chunk;
+    list->last = chunk;
+}
+
+struct buffer_pool *buffer_pool_new(uint64_t bytes_max)
+{
+    struct buffer_pool *pool = aligned_alloc(64, (sizeof(*pool) + 63) / 64 * 64);
+    if (!pool)
+        return NULL;
+    *pool = (struct buffer_pool){.bytes_max = bytes_max};
+    buffer_pool_own(pool);
+    return pool;
+}
+
+void buffer_pool_own(struct buffer_pool *pool)
+{
+    /* Relaxed: only a thread that reads its own mark acts on it. */
+    __atomic_store_n(&pool->owner, &thread_mark, __ATOMIC_RELAXED);
+}
+
+void buffer_pool_disown(struct buffer_pool *pool)
+{
+    __atomic_store_n(&pool->owner, NULL, __ATOMIC_RELAXED);
+}
+
+static bool is_owner(const struct buffer_pool *pool)
+{
+    return __atomic_load_n(&pool->owner, __ATOMIC_RELAXED) == &thread_mark;
+}
+
+static size_t chunk_header_bytes(unsigned kind)
+{
+    size_t bytes = sizeof(struct chunk) + kind_count[kind] * sizeof(struct buffer);
+    return (bytes + PAGE - 1) / PAGE * PAGE;
+}
+
+static size_t chunk_bytes(unsigned kind)
+{
+    size_t bytes = chunk_header_bytes(kind) + (size_t)kind_count[kind] * kind_bytes[kind];
+    return (bytes + PAGE - 1) / PAGE * PAGE;
+}
+
+/* Touched at once: a page fault costs more than sealing a small message. */
+static struct chunk *chunk_new(struct buffer_pool *pool, unsigned kind)
+{
+    size_t bytes = chunk_bytes(kind);
+    if (pool->stats.bytes_mapped + bytes > pool->bytes_max)
+        return NULL;
+    struct chunk *chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (chunk == MAP_FAILED)
+        return NULL;
+    chunk->kind = kind;
+    chunk->bytes = bytes;
+    uint8_t *data = (uint8_t *)chunk + chunk_header_bytes(kind);
+    for (uint32_t i = kind_count[kind]; i-- > 0;) {
+        struct buffer *buffer = &chunk->buffers[i];
+        buffer->pool = pool;
+        buffer->capacity = kind_bytes[kind];
+        buffer->data = data + (size_t)i * kind_bytes[kind];
+        buffer->next = chunk->free;
+        chunk->free = buffer;
+        ASAN_POISON_MEMORY_REGION(buffer->data, buffer->capacity);
+    }
+    pool->stats.bytes_mapped += bytes;
+    list_push_front(&pool->lists[kind], chunk);
+    return chunk;
+}
+
+static void chunk_free(struct buffer_pool *pool, struct chunk *chunk)
+{
+    assert(chunk->live == 0);
+    list_remove(&pool->lists[chunk->kind], chunk);
+    pool->stats.bytes_mapped -= chunk->bytes;
+    ASAN_UNPOISON_MEMORY_REGION(chunk, chunk->bytes);
+    munmap(chunk, chunk->bytes);
+}
+
+static unsigned kind_of(uint32_t bytes)
+{
+    return bytes <= BUFFER_SMALL_BYTES ? 0 : bytes <= BUFFER_MEDIUM_BYTES ? 1 : 2;
+}
+
+/* The chunk of a buffer: its header lies in the chunk's array, whose end is
+ * marked by the distance of its bytes from the first buffer's. */
+static struct chunk *chunk_of(struct buffer *buffer)
+{
+    unsigned kind = kind_of(buffer->capacity);
+    /* data = chunk + header + index * bytes, and buffer = chunk->buffers + index: two equations, two unknowns. */
+    ptrdiff_t distance = buffer->data - (uint8_t *)buffer;
+    ptrdiff_t first = (ptrdiff_t)chunk_header_bytes(kind) - (ptrdiff_t)sizeof(struct chunk);
+    ptrdiff_t step = (ptrdiff_t)kind_bytes[kind] - (ptrdiff_t)sizeof(struct buffer);
+    ptrdiff_t index = (distance - first) / step;
+    return (struct chunk *)((uint8_t *)(buffer - index) - sizeof(struct chunk));
+}
+
+static void take_home(struct buffer_pool *pool, struct buffer *buffer)
+{
+    struct chunk *chunk = chunk_of(buffer);
+    struct chunk_list *list = &pool->lists[chunk->kind];
+    assert(chunk->live > 0);
+    chunk->live--;
+    if (chunk->live == 0) {
+        if (chunk->free)
+            list_remove(list, chunk);
+        list_push_back(list, chunk);
+        chunk->idle_since_ns = 0;
+    } else if (!chunk->free) {
+        list_push_front(list, chunk);
+    }
+    buffer->next = chunk->free;
+    chunk->free = buffer;
+    pool->stats.bytes_live -= buffer->capacity;
+    pool->stats.buffers_live--;
+    ASAN_POISON_MEMORY_REGION(buffer->data, buffer->capacity);
+}
+
+static void take_returned(struct buffer_pool *pool)
+{
+    struct mail_link *link = mail_stack_take(&pool->returned);
+    while (link) {
+        struct mail_link *next = link->next;
+        take_home(pool, (struct buffer *)((char *)link - offsetof(struct buffer, next)));
+        link = next;
+    }
+}
+
+struct buffer *buffer_new(struct buffer_pool *pool, uint32_t bytes)
+{
+    assert(bytes <= BUFFER_LARGE_BYTES);
+    assert(is_owner(pool));
+    unsigned kind = kind_of(bytes);
+    struct chunk_list *list = &pool->lists[kind];
+    if (!list->first)
+        take_returned(pool);
+    struct chunk *chunk = list->first ? list->first : chunk_new(pool, kind);
+    if (!chunk)
+        return NULL;
+    struct buffer *buffer = chunk->free;
+    chunk->free = buffer->next;
+    chunk->live++;
+    if (!chunk->free)
+        list_remove(list, chunk);
+    pool->stats.bytes_live += buffer->capacity;
+    pool->stats.buffers_live++;
+    ASAN_UNPOISON_MEMORY_REGION(buffer->data, buffer->capacity);
+    buffer->next = NULL;
+    buffer->begin = buffer->end = 0;
+    __atomic_store_n(&buffer->refs, 1, __ATOMIC_RELAXED);
+    return buffer;
+}
+
+struct buffer *buffer_new_foreign(uint32_t bytes)
+{
+    struct buffer *buffer = malloc(sizeof(*buffer) + bytes);
+    if (!buffer)
+        return NULL;
+    *buffer = (struct buffer){.refs = 1, .capacity = bytes, .data = (uint8_t *)(buffer + 1)};
+    return buffer;
+}
+
+struct buffer *buffer_ref(struct buffer *buffer)
+{
+    uint32_t before = __atomic_fetch_add(&buffer->refs, 1, __ATOMIC_RELAXED);
+    assert(before > 0);
+    return buffer;
+}
+
+/* True when this was the last reference.  The only holder needs no exchange:
+ * nobody is left who could add one.  The acquire pairs with the release of
+ * those who let go before. */
+static bool let_go(struct buffer *buffer)
+{
+    if (__atomic_load_n(&buffer->refs, __ATOMIC_ACQUIRE) == 1) {
+        __atomic_store_n(&buffer->refs, 0, __ATOMIC_RELAXED);
+        return true;
+    }
+    uint32_t before = __atomic_fetch_sub(&buffer->refs, 1, __ATOMIC_ACQ_REL);
+    assert(before > 0);
+    return before == 1;
+}
+
+void buffer_unref(struct buffer *buffer)
+{
+    if (!buffer || !let_go(buffer))
+        return;
+    struct buffer_pool *pool = buffer->pool;
+    if (!pool)
+        free(buffer);
+    else if (is_owner(pool))
+        take_home(pool, buffer);
+    else
+        mail_stack_push(&pool->returned, (struct mail_link *)(void *)&buffer->next);
+}
+
+/* Chunks that stay empty go, the oldest last: one look a second is enough. */
+static void trim(struct buffer_pool *pool, uint64_t now_ns)
+{
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        struct chunk *chunk = pool->lists[kind].last;
+        while (chunk && chunk->live == 0) {
+            struct chunk *previous = chunk->previous;
+            if (chunk->idle_since_ns == 0)
+                chunk->idle_since_ns = now_ns;
+            else if (now_ns - chunk->idle_since_ns >= BUFFER_IDLE_NS)
+                chunk_free(pool, chunk);
+            chunk = previous;
+        }
+    }
+}
+
+void buffer_pool_collect(struct buffer_pool *pool, uint64_t now_ns)
+{
+    take_returned(pool);
+    if (now_ns < pool->next_trim_ns)
+        return;
+    pool->next_trim_ns = now_ns + 1000000000ull;
+    trim(pool, now_ns);
+}
+
+void buffer_pool_stats_read(const struct buffer_pool *pool, struct buffer_pool_stats *out)
+{
+    *out = pool->stats;
+}
+
+void buffer_pool_free(struct buffer_pool *pool)
+{
+    if (!pool)
+        return;
+    buffer_pool_own(pool);
+    take_returned(pool);
+    assert(pool->stats.buffers_live == 0);
+    for (unsigned kind = 0; kind < KINDS; kind++)
+        while (pool->lists[kind].first)
+            chunk_free(pool, pool->lists[kind].first);
+    free(pool);
+}
