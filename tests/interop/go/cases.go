@@ -115,7 +115,8 @@ func (p *program) identify(ctx context.Context, address string) (answer, error) 
 	if err != nil {
 		return nil, err
 	}
-	events, err := h.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted))
+	kinds := []any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerIdentificationFailed)}
+	events, err := h.EventBus().Subscribe(kinds)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +130,9 @@ func (p *program) identify(ctx context.Context, address string) (answer, error) 
 	}
 	select {
 	case e := <-events.Out():
+		if failed, is := e.(event.EvtPeerIdentificationFailed); is {
+			return nil, failed.Reason
+		}
 		result := describe(e.(event.EvtPeerIdentificationCompleted))
 		result["localId"] = h.ID().String()
 		return result, nil

@@ -55,6 +55,11 @@ function describe ({ detail }) {
   }
 }
 
+// The library also throws events.
+function describeError (error) {
+  return error instanceof Error ? `${error.name}: ${error.message}` : `${error?.type ?? error}`
+}
+
 // Keeps what a node learns.
 class Learned {
   #found = new Map()
@@ -152,7 +157,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const [id, name, ...args] = line.trim().split(/\s+/)
   program.run(name, args)
     .then(found => ({ id, case: name, ok: true, ...found }))
-    .catch(error => ({ id, case: name, ok: false, error: `${error.name}: ${error.message}` }))
+    .catch(error => ({ id, case: name, ok: false, error: describeError(error) }))
     .then(answer => console.log(JSON.stringify(answer)))
 }
 await Promise.all([listener, ...program.kept].map(node => node.stop()))

@@ -36,6 +36,8 @@ export function readAll (stream, onData) {
   })
 }
 
+// Once onDrain() has waited, it never waits again (@libp2p/utils 7.4.1): from then on the library collects what is
+// written, and sends it in data frames as large as the window.  Users of the library do the same, so it stays.
 export async function write (stream, data) {
   if (!stream.send(data)) {
     await stream.onDrain()

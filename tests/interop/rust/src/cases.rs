@@ -3,21 +3,23 @@
 use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, TryStreamExt, future::try_join, stream};
-use libp2p::{StreamProtocol, ping, swarm::DialError};
+use libp2p::{
+    StreamProtocol,
+    swarm::{ConnectionId, DialError},
+};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Program, Result,
-    node::{Node, parse},
+    node::{Node, PING_INTERVAL, parse},
     serve::{CHUNK_BYTES, ECHO, HALF, PERF, RESET, discard, hex, send_zeros},
-    streams::Opener,
+    streams::{Connection, Opener},
 };
 
 const COMMAND_SECONDS_MAX: u64 = 60;
 const LEARNED_SECONDS_MAX: u64 = 10;
-const PING_BYTES: usize = 32;
 const STREAM_BYTES: usize = 1 << 10;
 const HALF_BYTES: usize = 100 << 10;
 
@@ -47,17 +49,21 @@ impl Program {
             | ("reset", [_])
             | ("streams", [_, _, _])
             | ("perf", [_, _, _]) => {
-                let node = Node::new(&self.options, false).await?;
-                let connection = node.dial(args[0]).await?.opener;
+                let interval = if case == "ping" { Duration::from_millis(1) } else { PING_INTERVAL };
+                let node = Node::new(&self.options, false, interval).await?;
+                let Connection { id, peer, opener: connection } = node.dial(args[0]).await?;
                 let numbers =
                     args[1..].iter().map(|n| n.parse()).collect::<std::result::Result<Vec<usize>, _>>()?;
                 match case {
-                    "ping" => ping(&connection, numbers[0]).await,
+                    "ping" => ping(&node, id, numbers[0]).await,
                     "echo" => echo(&connection, numbers[0]).await,
-                    "idle" => idle(&connection, Duration::from_secs(numbers[0] as u64)).await,
+                    "idle" => idle(&node, id, &connection, Duration::from_secs(numbers[0] as u64)).await,
                     "half" => half(&connection).await,
                     "reset" => reset(&connection).await,
-                    "streams" => streams(&connection, numbers[0], numbers[1]).await,
+                    "streams" => {
+                        node.learned(peer).await?; // js gives up a connection with many streams before that
+                        streams(&connection, numbers[0], numbers[1]).await
+                    }
                     _ => perf(&connection, numbers[0] as u64, numbers[1] as u64).await,
                 }
             }
@@ -66,9 +72,12 @@ impl Program {
     }
 
     async fn identify(&self, address: &str) -> Result<Value> {
-        let node = Node::new(&self.options, false).await?;
-        let peer = node.dial(address).await?.peer;
-        let mut found = node.learned(peer).await?;
+        let node = Node::new(&self.options, false, PING_INTERVAL).await?;
+        let connection = node.dial(address).await?;
+        let mut found = tokio::select! {
+            found = node.learned(connection.peer) => found?,
+            () = connection.opener.closed() => return Err("connection lost before identify".into()),
+        };
         found["localId"] = node.id.to_string().into();
         self.kept.lock().unwrap().push(node); // the other side may be asked what it learned
         Ok(found)
@@ -76,7 +85,7 @@ impl Program {
 
     /// Succeeds when the dial fails for the id's sake.
     async fn wrong_id(&self, address: &str) -> Result<Value> {
-        let node = Node::new(&self.options, false).await?;
+        let node = Node::new(&self.options, false, PING_INTERVAL).await?;
         match node.dial(address).await {
             Ok(_) => Err("connected to a peer with another id".into()),
             Err(error) => match error.downcast_ref() {
@@ -93,30 +102,17 @@ impl Program {
             Some(connection) => connection,
             None => self.listener.dial(address).await?,
         };
-        let mut answer = ping(&connection.opener, 1).await?;
+        let mut answer = ping(&self.listener, connection.id, 1).await?;
         answer["connections"] = self.listener.connections_of(peer).await?.len().into();
         Ok(answer)
     }
 }
 
-async fn ping(connection: &Opener, count: usize) -> Result<Value> {
-    let mut stream = connection.open(ping::PROTOCOL_NAME).await?;
-    let mut times = Vec::new();
-    for _ in 0..count {
-        let (mut sent, mut got) = ([0; PING_BYTES], [0; PING_BYTES]);
-        rand::thread_rng().fill_bytes(&mut sent);
-        let start = Instant::now();
-        stream.write_all(&sent).await?;
-        stream.flush().await?;
-        stream.read_exact(&mut got).await?;
-        if sent != got {
-            return Err("other bytes came back".into());
-        }
-        times.push(start.elapsed().as_micros() as u64);
-    }
-    stream.close().await?;
+/// Waits for as many round trips of the library's own ping, which keeps one stream for them.
+async fn ping(node: &Node, connection: ConnectionId, count: usize) -> Result<Value> {
+    let mut times = node.pings(connection, count).await?;
     times.sort();
-    Ok(json!({"rttUs": times.get(times.len() / 2)}))
+    Ok(json!({"rttUs": times[times.len() / 2].as_micros() as u64}))
 }
 
 /// Sends bytes on a new stream, and returns the SHA-256 of them if they all come back.
@@ -201,10 +197,13 @@ async fn reset(connection: &Opener) -> Result<Value> {
     Ok(json!({"code": null}))
 }
 
-async fn idle(connection: &Opener, quiet: Duration) -> Result<Value> {
+async fn idle(node: &Node, id: ConnectionId, connection: &Opener, quiet: Duration) -> Result<Value> {
     tokio::select! {
         () = connection.closed() => Err("connection lost while idle".into()),
-        () = tokio::time::sleep(quiet) => ping(connection, 1).await,
+        () = tokio::time::sleep(quiet) => {
+            let before = node.pings_now(id);
+            ping(node, id, before + 1).await
+        }
     }
 }
 

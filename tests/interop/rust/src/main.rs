@@ -47,7 +47,7 @@ async fn main() -> Result<()> {
         eprintln!("usage: peer listen --key TYPE [--security LIST]");
         std::process::exit(2);
     };
-    let listener = Node::new(&options, true).await?;
+    let listener = Node::new(&options, true, node::PING_INTERVAL).await?;
     for address in &listener.addresses {
         println!("{address}/p2p/{}", listener.id);
     }

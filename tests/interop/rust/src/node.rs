@@ -21,6 +21,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{Options, Result, serve, streams};
 use streams::Connection;
 
+pub const PING_INTERVAL: Duration = Duration::from_secs(15); // the library's default
+
 #[derive(NetworkBehaviour)]
 struct Behaviour {
     identify: identify::Behaviour,
@@ -40,6 +42,7 @@ pub struct Node {
     pub addresses: Vec<Multiaddr>,
     commands: mpsc::UnboundedSender<Command>,
     learned: watch::Receiver<HashMap<PeerId, Value>>,
+    pinged: watch::Receiver<HashMap<ConnectionId, Vec<Duration>>>,
 }
 
 fn new_key(key_type: &str) -> Result<Keypair> {
@@ -55,14 +58,14 @@ fn new_key(key_type: &str) -> Result<Keypair> {
     }
 }
 
-fn new_swarm(options: &Options, listens: bool) -> Result<Swarm<Behaviour>> {
+fn new_swarm(options: &Options, listens: bool, ping_interval: Duration) -> Result<Swarm<Behaviour>> {
     let offered = if listens { vec![serve::ECHO, serve::PERF, serve::HALF, serve::RESET] } else { vec![] };
     let behaviour = move |key: &Keypair| Behaviour {
         identify: identify::Behaviour::new(identify::Config::new_with_signed_peer_record(
             "/interop/1.0.0".into(),
             key,
         )),
-        ping: ping::Behaviour::new(ping::Config::new()),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(ping_interval)),
         streams: streams::Behaviour::new(offered),
     };
     // A connection without streams would be closed after 10 s.
@@ -89,8 +92,8 @@ fn new_swarm(options: &Options, listens: bool) -> Result<Swarm<Behaviour>> {
 
 impl Node {
     /// A node with a fresh identity; returns when it listens, if it shall.
-    pub async fn new(options: &Options, listens: bool) -> Result<Node> {
-        let mut swarm = new_swarm(options, listens)?;
+    pub async fn new(options: &Options, listens: bool, ping_interval: Duration) -> Result<Node> {
+        let mut swarm = new_swarm(options, listens, ping_interval)?;
         let mut addresses = Vec::new();
         if listens {
             swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse()?)?;
@@ -103,8 +106,9 @@ impl Node {
         let id = *swarm.local_peer_id();
         let (commands, commands_in) = mpsc::unbounded_channel();
         let (learned_out, learned) = watch::channel(HashMap::new());
-        tokio::spawn(drive(swarm, commands_in, learned_out));
-        Ok(Node { id, addresses, commands, learned })
+        let (pinged_out, pinged) = watch::channel(HashMap::new());
+        tokio::spawn(drive(swarm, commands_in, learned_out, pinged_out));
+        Ok(Node { id, addresses, commands, learned, pinged })
     }
 
     pub async fn dial(&self, address: &str) -> Result<Connection> {
@@ -128,6 +132,18 @@ impl Node {
         Ok(learned.wait_for(|all| all.contains_key(&peer)).await?[&peer].clone())
     }
 
+    /// Waits until so many pings on this connection have been answered, and returns their times.
+    pub async fn pings(&self, connection: ConnectionId, count: usize) -> Result<Vec<Duration>> {
+        let mut pinged = self.pinged.clone();
+        let enough =
+            |all: &HashMap<_, Vec<_>>| all.get(&connection).is_some_and(|times| times.len() >= count);
+        Ok(pinged.wait_for(enough).await?[&connection].clone())
+    }
+
+    pub fn pings_now(&self, connection: ConnectionId) -> usize {
+        self.pinged.borrow().get(&connection).map_or(0, Vec::len)
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).map_err(|_| "node ended")?;
@@ -148,6 +164,7 @@ async fn drive(
     mut swarm: Swarm<Behaviour>,
     mut commands: mpsc::UnboundedReceiver<Command>,
     learned: watch::Sender<HashMap<PeerId, Value>>,
+    pinged: watch::Sender<HashMap<ConnectionId, Vec<Duration>>>,
 ) {
     let mut connections: HashMap<ConnectionId, Connection> = HashMap::new();
     let mut dials = HashMap::new();
@@ -195,6 +212,9 @@ async fn drive(
                     peer_id, info, ..
                 })) => {
                     learned.send_modify(|all| { all.insert(peer_id, describe(peer_id, &info)); });
+                }
+                SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Ok(time), .. })) => {
+                    pinged.send_modify(|all| all.entry(connection).or_default().push(time));
                 }
                 _ => {}
             },
