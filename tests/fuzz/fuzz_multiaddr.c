@@ -21,6 +21,8 @@ static void ask_everything(struct multiaddr *m)
     multiaddr_scope(m);
     multiaddr_is_relayed(m);
     multiaddr_is_resolvable(m);
+    assert(multiaddr_is_tcp(m) || !multiaddr_is_dialable_tcp(m));
+    assert(multiaddr_compare(m, m) == 0);
     multiaddr_zone(m, zone);
     multiaddr_port(m, &port);
     if (multiaddr_to_sockaddr(m, &address, &length, 1) == 0) {
