@@ -46,6 +46,7 @@ enum session_flags {
     SESSION_PUSH_DUE = 1 << 14,
     SESSION_DEFERRED = 1 << 15,    /* handshake work waits for the next turn */
     SESSION_MULTISHOT = 1 << 16,   /* the driver's multishot receive is armed */
+    SESSION_RETRYING = 1 << 17,    /* pending opens are being tried */
 };
 
 /* Only until the connection is open. */
@@ -167,7 +168,7 @@ void session_identify_push(struct session *session);
 /* A stream of ours to the peer, not yet opened: session_open_stream(). */
 struct p2p_stream *session_stream_new(struct session *session, const char *name,
                                       const struct p2p_stream_callbacks *callbacks, void *user);
-extern const struct p2p_stream_callbacks session_identify_callbacks, session_push_callbacks, session_ping_callbacks;
+extern const struct p2p_stream_callbacks session_identify_callbacks, session_push_callbacks;
 void session_identify_free(struct session *session);
 void session_ping_ask(struct session *session, struct waiter *waiter);
 void session_ping_free(struct session *session, int error);

@@ -1,0 +1,66 @@
+#include "actors/local.h"
+
+#include "actors/session.h"
+#include "actors/stream.h"
+#include "crypto/aead.h"
+#include "net/multistream.h"
+
+#include <stdlib.h>
+
+void *local_new(struct worker *worker, void *argument)
+{
+    struct local *local = calloc(1, sizeof(*local));
+
+    (void)argument;
+    if (local == NULL)
+        return NULL;
+    local->worker = worker;
+    local->aead = aead_context_new();
+    if (local->aead == NULL) {
+        free(local);
+        return NULL;
+    }
+    cache_init(&local->streams, sizeof(struct p2p_stream), LOCAL_STREAMS_KEPT);
+    cache_init(&local->slices, sizeof(struct slice), LOCAL_SLICES_KEPT);
+    cache_init(&local->buffers, sizeof(struct p2p_buffer), LOCAL_BUFFERS_KEPT);
+    cache_init(&local->negotiations, sizeof(struct multistream), LOCAL_NEGOTIATIONS_KEPT);
+    return local;
+}
+
+void local_free(struct worker *worker, void *argument)
+{
+    struct local *local = argument;
+
+    (void)worker;
+    if (local == NULL)
+        return;
+    cache_fini(&local->streams);
+    cache_fini(&local->slices);
+    cache_fini(&local->buffers);
+    cache_fini(&local->negotiations);
+    aead_context_free(local->aead);
+    free(local);
+}
+
+struct local *local_current(void)
+{
+    struct worker *worker = worker_current();
+
+    return worker != NULL ? worker_local(worker) : NULL;
+}
+
+bool local_handshake_allowed(struct local *local)
+{
+    uint64_t turn = worker_turn_number(local->worker);
+
+    if (local->handshake_turn != turn) {
+        local->handshake_turn = turn;
+        local->handshake_ns = 0;
+    }
+    return local->handshake_ns < SESSION_HANDSHAKE_NS_TURN;
+}
+
+void local_handshake_spent(struct local *local, uint64_t begin_ns)
+{
+    local->handshake_ns += driver_now_ns(worker_driver(local->worker)) - begin_ns;
+}

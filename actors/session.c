@@ -1,0 +1,607 @@
+#include "actors/session_state.h"
+
+#include "actors/probes.h"
+#include "actors/registry.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What session_accept() hands to init. */
+struct accepted {
+    int socket;
+    const struct sockaddr_storage *remote;
+};
+
+static void set_remote(struct session *session, const struct sockaddr_storage *address)
+{
+    session->remote_family = (uint8_t)address->ss_family;
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+
+        memcpy(session->remote_address, &in->sin_addr, 4);
+        session->remote_port = ntohs(in->sin_port);
+    } else if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+
+        memcpy(session->remote_address, &in6->sin6_addr, 16);
+        session->remote_port = ntohs(in6->sin6_port);
+    }
+}
+
+void session_remote(const struct session *session, struct multiaddr *out)
+{
+    struct sockaddr_storage address = {0};
+
+    address.ss_family = session->remote_family;
+    if (session->remote_family == AF_INET) {
+        struct sockaddr_in *in = (struct sockaddr_in *)&address;
+
+        memcpy(&in->sin_addr, session->remote_address, 4);
+        in->sin_port = htons(session->remote_port);
+    } else {
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address;
+
+        address.ss_family = AF_INET6;
+        memcpy(&in6->sin6_addr, session->remote_address, 16);
+        in6->sin6_port = htons(session->remote_port);
+    }
+    if (multiaddr_from_sockaddr(out, (const struct sockaddr *)&address) != 0)
+        out->length = 0;
+}
+
+struct actor_context session_context(struct session *session)
+{
+    return actor_context_of(session->local->worker, session->self);
+}
+
+void session_wake(struct session *session)
+{
+    if ((session->flags & SESSION_PUMPING) == 0)
+        actor_wake(session->local->worker, session->self);
+}
+
+static void count(struct session *session, enum node_counter counter, int64_t delta)
+{
+    scope_count(session->scope, session->local->worker, counter, delta);
+}
+
+/* ---- Beginning ---------------------------------------------------------- */
+
+static int on_init(struct actor_context *context, void *state, const void *argument)
+{
+    struct session *session = state;
+    const struct accepted *accepted = argument;
+    int error;
+
+    session->node = node_of(context);
+    session->scope = context->scope;
+    session->local = worker_local(context->worker);
+    session->driver = worker_driver(context->worker);
+    session->self = context->self;
+    session->socket = -1;
+    session->last_recv_ns = context->now_ns;
+    session->opened_ns = context->now_ns;
+    if (accepted == NULL)
+        return 0; /* dialled: the first message says where */
+    set_remote(session, accepted->remote);
+    error = session_handshake_begin(session, false, NULL, context->now_ns + NODE_HANDSHAKE_NS_MAX);
+    if (error != 0)
+        return error;
+    session->socket = accepted->socket;
+    session->flags |= SESSION_COUNTED_HANDSHAKE;
+    session->phase = SESSION_SECURING;
+    count(session, NODE_SESSIONS_LIVE, 1);
+    session->flags |= SESSION_MULTISHOT;
+    driver_receive(session->driver, session->socket, session->self);
+    actor_deadline(context, session->handshake->deadline_ns);
+    return 0;
+}
+
+int session_accept(struct actor_context *context, int socket, const struct sockaddr_storage *local,
+                   const struct sockaddr_storage *remote)
+{
+    struct p2p_node *node = node_of(context);
+    struct accepted accepted = {.socket = socket, .remote = remote};
+    struct actor_ref ref;
+    int error = actor_spawn(context->worker, &ref, &session_class, context->scope, &accepted);
+
+    (void)local;
+    if (error != 0) {
+        driver_close_socket(worker_driver(context->worker), socket, DRIVER_CLOSE_RESET);
+        __atomic_sub_fetch(&node->connections, 1, __ATOMIC_RELAXED);
+        __atomic_sub_fetch(&node->handshakes_in, 1, __ATOMIC_RELAXED);
+        return error;
+    }
+    /* The listener's side speaks first, too: its multistream header. */
+    actor_wake(context->worker, ref);
+    PROBE_ACCEPT(socket);
+    return 0;
+}
+
+void session_tell_dial(struct actor_context *context, unsigned worker_index, uint32_t request_id,
+                       const struct session_dial *dial)
+{
+    struct message message = {.type = SESSION_MSG_DIAL, .kind = MESSAGE_REQUEST, .request_id = request_id};
+
+    message.buffer = buffer_new_foreign(sizeof(*dial));
+    if (message.buffer != NULL) {
+        memcpy(message.buffer->data, dial, sizeof(*dial));
+        message.length = sizeof(*dial);
+    }
+    actor_spawn_on(context, worker_index, &session_class, context->scope, &message);
+}
+
+static void on_dial(struct actor_context *context, struct session *session, struct message *message)
+{
+    struct session_dial dial;
+    int error;
+
+    count(session, NODE_SESSIONS_LIVE, 1);
+    session->flags |= SESSION_INITIATOR;
+    if (message->buffer == NULL) {
+        session->error = P2P_ERR_CALL_NOMEM;
+        session_end(session, P2P_ERR_CALL_NOMEM);
+        return;
+    }
+    memcpy(&dial, message->buffer->data, sizeof(dial));
+    set_remote(session, &dial.address);
+    error = session_handshake_begin(session, true, &dial.expected, dial.deadline_ns);
+    if (error != 0) {
+        session_end(session, error);
+        return;
+    }
+    session->handshake->dialer = message->from;
+    session->handshake->dial_request = message->request_id;
+    session->socket = driver_connect(session->driver, (const struct sockaddr *)&dial.address, dial.address_length,
+                                     session->self);
+    if (session->socket < 0) {
+        session_end(session, session->socket == -ENOMEM || session->socket == -EMFILE || session->socket == -ENFILE
+                                 ? P2P_ERR_CONN_LIMIT : P2P_ERR_CONN_UNREACHABLE);
+        return;
+    }
+    actor_deadline(context, dial.deadline_ns);
+}
+
+static int connect_error(int64_t result)
+{
+    switch (-result) {
+    case ECONNREFUSED:
+        return P2P_ERR_CONN_REFUSED;
+    case ETIMEDOUT:
+        return P2P_ERR_CONN_TIMEOUT;
+    case ECONNRESET:
+        return P2P_ERR_CONN_RESET;
+    default:
+        return P2P_ERR_CONN_UNREACHABLE;
+    }
+}
+
+static void on_connected(struct actor_context *context, struct session *session, struct message *message)
+{
+    (void)context;
+    if (session->phase != SESSION_CONNECTING)
+        return;
+    if (message->body.i64[0] < 0) {
+        session_end(session, connect_error(message->body.i64[0]));
+        return;
+    }
+    session->phase = SESSION_SECURING;
+    session->handshake->tcp_connected = true;
+    session->last_recv_ns = context->now_ns;
+    session->flags |= SESSION_MULTISHOT;
+    driver_receive(session->driver, session->socket, session->self);
+}
+
+/* ---- The end ------------------------------------------------------------ */
+
+static void tell_dialer(struct session *session, int error)
+{
+    struct session_handshake *handshake = session->handshake;
+    struct actor_context context = session_context(session);
+    struct message answer = {.type = SESSION_MSG_DIALLED, .kind = MESSAGE_CONTROL};
+
+    if (handshake == NULL || actor_ref_is_none(handshake->dialer))
+        return;
+    answer.to = handshake->dialer;
+    answer.request_id = handshake->dial_request;
+    answer.body.i64[0] = error;
+    answer.body.u64[1] = handshake->tcp_connected;
+    handshake->dialer = (struct actor_ref){0};
+    (void)actor_tell(&context, &answer); /* control mail cannot be refused */
+}
+
+static void log_end(struct session *session, int error)
+{
+    struct actor_context context = session_context(session);
+    char peer[PEER_ID_SHORT_SIZE] = "";
+
+    if (!log_enabled(session->scope, LOG_LEVEL_DEBUG))
+        return;
+    peer_id_to_short(&session->peer, peer);
+    LOG(&context, LOG_LEVEL_DEBUG, "connection_closed", "peer=%s reason=%s bytes_in=%llu bytes_out=%llu", peer,
+        p2p_error_name(error), (unsigned long long)session->bytes_in, (unsigned long long)session->bytes_out);
+}
+
+static void release_counts(struct session *session)
+{
+    struct p2p_node *node = session->node;
+
+    if (session->flags & SESSION_COUNTED_HANDSHAKE)
+        __atomic_sub_fetch(&node->handshakes_in, 1, __ATOMIC_RELAXED);
+    session->flags &= ~(uint32_t)SESSION_COUNTED_HANDSHAKE;
+    __atomic_sub_fetch(&node->connections, 1, __ATOMIC_RELAXED);
+    count(session, NODE_SESSIONS_LIVE, -1);
+    count(session, session->flags & SESSION_REGISTERED ? NODE_CONNECTIONS_CLOSED : NODE_HANDSHAKES_FAILED, 1);
+}
+
+void session_end(struct session *session, int error)
+{
+    bool orderly = error == P2P_ERR_CONN_CLOSED || error == P2P_ERR_CONN_GOAWAY ||
+                   session->phase == SESSION_DRAINING;
+
+    if (session->phase == SESSION_DEAD)
+        return;
+    session->phase = SESSION_DEAD;
+    if (session->error == 0)
+        session->error = error;
+    error = session->error;
+    log_end(session, error);
+    session_fail_streams(session, error);
+    session_ping_free(session, error);
+    session_identify_free(session);
+    if (session->flags & SESSION_REGISTERED)
+        registry_remove(session->node->registry, session->self, &session->peer, error);
+    release_counts(session);
+    tell_dialer(session, error);
+    if (session->socket >= 0)
+        driver_close_socket(session->driver, session->socket, orderly ? DRIVER_CLOSE_ORDERLY : DRIVER_CLOSE_RESET);
+    session->socket = -1;
+    session_wake(session);
+}
+
+void session_close(struct session *session, int error, uint32_t code)
+{
+    if (session->phase >= SESSION_CLOSING)
+        return;
+    if (session->error == 0)
+        session->error = error;
+    if (session->phase < SESSION_OPEN) {
+        session_end(session, error);
+        return;
+    }
+    session->phase = SESSION_CLOSING;
+    session->close_code = code;
+    session->deadline_ns = session_now(session) + NODE_CLOSE_FLUSH_NS;
+    session_wake(session);
+}
+
+static void on_fini(struct actor_context *context, void *state)
+{
+    struct session *session = state;
+
+    (void)context;
+    session_end(session, P2P_ERR_CONN_CLOSED);
+    session_handshake_free(session);
+    buffer_unref(session->record);
+    buffer_unref(session->sending);
+    yamux_fini(&session->yamux);
+    noise_keys_wipe(&session->keys);
+}
+
+/* Streams have ended for the application, but what they had queued still goes
+ * out; then the GoAway, then the FIN. */
+static void pump_closing(struct session *session)
+{
+    if (session->phase == SESSION_CLOSING) {
+        if (session->flags & SESSION_SENDING || session->sending != NULL)
+            return;
+        if ((session->flags & SESSION_GOAWAY_SENT) == 0) {
+            session->flags |= SESSION_GOAWAY_SENT;
+            yamux_goaway(&session->yamux, session->close_code);
+            session_flush(session);
+            if (session->flags & SESSION_SENDING)
+                return;
+        }
+        driver_shutdown_write(session->driver, session->socket);
+        session->phase = SESSION_DRAINING;
+        session->deadline_ns = session_now(session) + NODE_CLOSE_DRAIN_NS;
+    }
+    if (session->phase == SESSION_DRAINING && session->flags & SESSION_EOF)
+        session_end(session, P2P_ERR_CONN_CLOSED);
+}
+
+/* ---- Time --------------------------------------------------------------- */
+
+static uint64_t keep_alive_deadline(const struct session *session)
+{
+    uint64_t interval_ns = session->node->config.keep_alive_ms * 1000000ull;
+    uint64_t asked_ns = yamux_ping_outstanding_ns(&session->yamux);
+
+    if (interval_ns == 0 || session->phase != SESSION_OPEN)
+        return UINT64_MAX;
+    if (asked_ns != 0)
+        return (asked_ns > session->last_recv_ns ? asked_ns : session->last_recv_ns) + NODE_HANDSHAKE_NS_MAX;
+    return session->last_recv_ns + interval_ns;
+}
+
+static void keep_alive(struct session *session, uint64_t now_ns)
+{
+    if (now_ns < keep_alive_deadline(session))
+        return;
+    if (yamux_ping_outstanding_ns(&session->yamux) != 0)
+        session_end(session, P2P_ERR_CONN_TIMEOUT);
+    else
+        yamux_ping(&session->yamux, now_ns);
+}
+
+static uint64_t stall_deadline(const struct session *session)
+{
+    return session->flags & SESSION_SENDING ? session->stall_since_ns + NODE_STALL_NS_MAX : UINT64_MAX;
+}
+
+static void check_stall(struct session *session, uint64_t now_ns)
+{
+    uint64_t acknowledged;
+
+    if (now_ns < stall_deadline(session))
+        return;
+    acknowledged = driver_acknowledged(session->driver, session->socket);
+    if (acknowledged != session->stall_acknowledged) {
+        session->stall_acknowledged = acknowledged;
+        session->stall_since_ns = now_ns;
+        return;
+    }
+    session_end(session, P2P_ERR_CONN_STALLED);
+}
+
+enum { BULK_IDLE_NS_MAX = 1000000000 }; /* a large buffer waits no longer for bytes that do not come */
+
+static uint64_t bulk_deadline(const struct session *session)
+{
+    return session->flags & SESSION_RECEIVING_INTO ? session->last_recv_ns + BULK_IDLE_NS_MAX : UINT64_MAX;
+}
+
+static void check_bulk(struct session *session, uint64_t now_ns)
+{
+    if (now_ns >= bulk_deadline(session))
+        driver_receive_stop(session->driver, session->socket);
+}
+
+static uint64_t phase_deadline(const struct session *session)
+{
+    if (session->phase < SESSION_OPEN && session->handshake != NULL)
+        return session->handshake->deadline_ns;
+    if (session->phase == SESSION_CLOSING || session->phase == SESSION_DRAINING)
+        return session->deadline_ns;
+    return UINT64_MAX;
+}
+
+static uint64_t earliest(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void set_deadline(struct actor_context *context, struct session *session)
+{
+    uint64_t deadline_ns = phase_deadline(session);
+
+    deadline_ns = earliest(deadline_ns, keep_alive_deadline(session));
+    deadline_ns = earliest(deadline_ns, stall_deadline(session));
+    deadline_ns = earliest(deadline_ns, bulk_deadline(session));
+    deadline_ns = earliest(deadline_ns, session_streams_deadline(session));
+    if (session->flags & SESSION_DEFERRED)
+        deadline_ns = context->now_ns;
+    actor_deadline(context, deadline_ns);
+}
+
+static void on_timer(struct actor_context *context, struct session *session, struct message *message)
+{
+    (void)message;
+    if (session->flags & SESSION_DEFERRED)
+        session_feed_deferred(session);
+    if (context->now_ns >= phase_deadline(session)) {
+        if (session->phase == SESSION_CLOSING) {
+            /* What did not go out in a second stays unsaid. */
+            session->phase = SESSION_DRAINING;
+            session_end(session, session->error);
+        } else {
+            session_end(session, session->phase == SESSION_DRAINING ? session->error : P2P_ERR_CONN_TIMEOUT);
+        }
+        return;
+    }
+    check_bulk(session, context->now_ns);
+    session_expire_streams(session, context->now_ns);
+    keep_alive(session, context->now_ns);
+    if (session->phase != SESSION_DEAD)
+        check_stall(session, context->now_ns);
+}
+
+/* ---- Commands ----------------------------------------------------------- */
+
+static void on_stop(struct actor_context *context, struct session *session, struct message *message)
+{
+    (void)context;
+    session_close(session, P2P_ERR_CONN_CLOSED, (uint32_t)message->body.u64[0]);
+}
+
+void session_tell_close(struct p2p_node *node, struct actor_ref session, uint32_t code)
+{
+    struct message message = {.type = SESSION_MSG_CLOSE, .kind = MESSAGE_CONTROL, .to = session};
+
+    message.body.u64[0] = code;
+    (void)node_post(node, &message); /* control mail cannot be refused */
+}
+
+static void on_open_stream(struct actor_context *context, struct session *session, struct message *message)
+{
+    struct p2p_stream *stream;
+
+    (void)context;
+    memcpy(&stream, message->buffer->data, sizeof(stream));
+    session_open_stream(session, stream_ref(stream));
+}
+
+static void on_ping(struct actor_context *context, struct session *session, struct message *message)
+{
+    struct waiter *waiter;
+
+    (void)context;
+    memcpy(&waiter, message->buffer->data, sizeof(waiter));
+    memset(message->buffer->data, 0, sizeof(waiter)); /* taken: nothing is left to drop */
+    session_ping_ask(session, waiter);
+}
+
+static void ping_dropped(void *data)
+{
+    struct waiter *waiter;
+
+    memcpy(&waiter, data, sizeof(waiter));
+    if (waiter != NULL)
+        waiter_finish(waiter, P2P_ERR_CONN_CLOSED);
+}
+
+void session_tell_ping(struct p2p_node *node, struct actor_ref session, struct waiter *waiter)
+{
+    struct message message = {.type = SESSION_MSG_PING, .kind = MESSAGE_CONTROL, .to = session};
+
+    message.buffer = buffer_new_parcel(sizeof(waiter), ping_dropped);
+    if (message.buffer == NULL) {
+        waiter_finish(waiter, P2P_ERR_CALL_NOMEM);
+        return;
+    }
+    memcpy(message.buffer->data, &waiter, sizeof(waiter));
+    (void)node_post(node, &message); /* control mail cannot be refused */
+}
+
+static void on_push(struct actor_context *context, struct session *session, struct message *message)
+{
+    (void)context;
+    (void)message;
+    if (session->phase == SESSION_OPEN)
+        session_identify_push(session);
+    else if (session->phase < SESSION_OPEN)
+        session->flags |= SESSION_PUSH_DUE;
+}
+
+void session_tell_push(struct p2p_node *node, struct actor_ref session)
+{
+    struct message message = {.type = SESSION_MSG_PUSH, .kind = MESSAGE_CONTROL, .to = session};
+
+    (void)node_post(node, &message); /* control mail cannot be refused */
+}
+
+static void on_stream(struct actor_context *context, struct session *session, struct message *message)
+{
+    struct p2p_stream *stream;
+
+    (void)context;
+    (void)session;
+    memcpy(&stream, message->buffer->data, sizeof(stream));
+    stream_absorb(stream);
+}
+
+static void on_run(struct actor_context *context, struct session *session, struct message *message)
+{
+    struct stream_run run;
+
+    (void)context;
+    (void)session;
+    memcpy(&run, message->buffer->data, sizeof(run));
+    run.function(run.stream, run.argument);
+}
+
+static void on_received(struct actor_context *context, struct session *session, struct message *message)
+{
+    (void)context;
+    session_received(session, message);
+}
+
+static void on_sent(struct actor_context *context, struct session *session, struct message *message)
+{
+    (void)context;
+    session_sent(session, message);
+}
+
+static void (*handler_of(unsigned type))(struct actor_context *, struct session *, struct message *)
+{
+    switch (type) {
+    case MESSAGE_START:
+        return on_dial;
+    case MESSAGE_STOP:
+    case SESSION_MSG_CLOSE:
+        return on_stop;
+    case MESSAGE_TIMER:
+        return on_timer;
+    case MESSAGE_IO_CONNECTED:
+        return on_connected;
+    case MESSAGE_IO_RECEIVED:
+        return on_received;
+    case MESSAGE_IO_SENT:
+        return on_sent;
+    case SESSION_MSG_OPEN_STREAM:
+        return on_open_stream;
+    case SESSION_MSG_PING:
+        return on_ping;
+    case SESSION_MSG_PUSH:
+        return on_push;
+    case SESSION_MSG_STREAM:
+        return on_stream;
+    case SESSION_MSG_RUN:
+        return on_run;
+    default:
+        return NULL;
+    }
+}
+
+static void receive(struct actor_context *context, void *state, struct message *message)
+{
+    struct session *session = state;
+    void (*handler)(struct actor_context *, struct session *, struct message *) = handler_of(message->type);
+
+    if (handler == NULL || session->phase == SESSION_DEAD)
+        return;
+    session->flags |= SESSION_PUMPING;
+    handler(context, session, message);
+    session->flags &= ~(uint32_t)SESSION_PUMPING;
+}
+
+enum { PUMP_ROUNDS_MAX = 4 }; /* callbacks feed the wire and the wire frees room for callbacks: then the next turn */
+
+static void pump(struct actor_context *context, void *state)
+{
+    struct session *session = state;
+    unsigned rounds = 0;
+
+    session->flags |= SESSION_PUMPING;
+    do {
+        session_run_ready(session);
+        if (session->phase != SESSION_DEAD)
+            session_flush(session);
+    } while (session->ready != NULL && ++rounds < PUMP_ROUNDS_MAX);
+    if (session->phase == SESSION_CLOSING || session->phase == SESSION_DRAINING)
+        pump_closing(session);
+    session->flags &= ~(uint32_t)SESSION_PUMPING;
+    if (session->phase == SESSION_DEAD) {
+        actor_exit(context);
+        return;
+    }
+    session_receive_mode(session);
+    session->turn_bytes = 0;
+    if (session->ready != NULL)
+        actor_wake(context->worker, session->self);
+    set_deadline(context, session);
+}
+
+const struct actor_class session_class = {
+    .name = "session",
+    .state_bytes = sizeof(struct session),
+    .mail_max = 1024,
+    .init = on_init,
+    .receive = receive,
+    .pump = pump,
+    .fini = on_fini,
+};
+
+_Static_assert(sizeof(struct session) <= 1024, "user memory of an idle connection");

@@ -1,0 +1,675 @@
+#include "actors/session_state.h"
+
+#include "actors/probes.h"
+#include "actors/registry.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum session_streams_limits {
+    SESSION_PENDING_OPENS_MAX = 4096, /* opens that wait for the peer's acknowledgements; ours */
+};
+
+/* libp2p's stream error codes (specs, connections: error codes; go-libp2p core/network/mux.go). */
+enum stream_code {
+    STREAM_CODE_NEGOTIATION_FAILED = 0x1001,
+    STREAM_CODE_RESOURCE_LIMIT = 0x1002,
+    STREAM_CODE_PROTOCOL_VIOLATION = 0x1004,
+};
+
+static struct buffer_pool *pool_of(const struct session *session)
+{
+    return worker_buffers(session->local->worker);
+}
+
+static void count(struct session *session, enum node_counter counter, int64_t delta)
+{
+    scope_count(session->scope, session->local->worker, counter, delta);
+}
+
+/* ---- The lists ----------------------------------------------------------- */
+
+static void attach(struct session *session, struct p2p_stream *stream)
+{
+    stream->session = session;
+    stream->worker = session->local->worker;
+    stream->session_ref = session->self;
+    stream->peer = session->peer;
+    stream->previous = NULL;
+    stream->next = session->streams;
+    if (session->streams != NULL)
+        session->streams->previous = stream;
+    session->streams = stream;
+    session->stream_count++;
+    count(session, NODE_STREAMS_LIVE, 1);
+}
+
+static void deadline_remove(struct p2p_stream **head, struct p2p_stream **tail, struct p2p_stream *stream)
+{
+    struct p2p_stream *before = NULL;
+
+    for (struct p2p_stream *at = *head; at != NULL; before = at, at = at->deadline_next) {
+        if (at != stream)
+            continue;
+        if (before != NULL)
+            before->deadline_next = at->deadline_next;
+        else
+            *head = at->deadline_next;
+        if (*tail == at)
+            *tail = before;
+        at->deadline_next = NULL;
+        return;
+    }
+}
+
+static void leave_deadlines(struct session *session, struct p2p_stream *stream)
+{
+    if (stream->flags & STREAM_NEGOTIATING)
+        deadline_remove(&session->negotiating, &session->negotiating_tail, stream);
+    if (stream->flags & STREAM_LINGERING)
+        deadline_remove(&session->lingering, &session->lingering_tail, stream);
+    stream->flags &= ~(uint32_t)(STREAM_NEGOTIATING | STREAM_LINGERING);
+}
+
+void session_stream_deadline(struct session *session, struct p2p_stream *stream, bool linger)
+{
+    struct p2p_stream **head = linger ? &session->lingering : &session->negotiating;
+    struct p2p_stream **tail = linger ? &session->lingering_tail : &session->negotiating_tail;
+
+    leave_deadlines(session, stream);
+    stream->flags |= linger ? STREAM_LINGERING : STREAM_NEGOTIATING;
+    stream->deadline_ns = session_now(session) + (linger ? STREAM_LINGER_NS_MAX : NODE_NEGOTIATION_NS_MAX);
+    if (*tail != NULL)
+        (*tail)->deadline_next = stream;
+    else
+        *head = stream;
+    *tail = stream;
+}
+
+uint64_t session_streams_deadline(const struct session *session)
+{
+    uint64_t deadline_ns = UINT64_MAX;
+
+    if (session->negotiating != NULL)
+        deadline_ns = session->negotiating->deadline_ns;
+    if (session->lingering != NULL && session->lingering->deadline_ns < deadline_ns)
+        deadline_ns = session->lingering->deadline_ns;
+    return deadline_ns;
+}
+
+void session_stream_ready(struct session *session, struct p2p_stream *stream)
+{
+    if (stream->flags & STREAM_READY)
+        return;
+    stream->flags |= STREAM_READY;
+    stream->ready_next = NULL;
+    stream_ref(stream);
+    if (session->ready_tail != NULL)
+        session->ready_tail->ready_next = stream;
+    else
+        session->ready = stream;
+    session->ready_tail = stream;
+    session_wake(session);
+}
+
+void session_run_ready(struct session *session)
+{
+    struct p2p_stream *stream = session->ready;
+    struct p2p_stream *last = session->ready_tail;
+
+    /* Those that become ready meanwhile have their turn in the next round. */
+    while (stream != NULL) {
+        bool end = stream == last;
+
+        session->ready = stream->ready_next;
+        if (session->ready == NULL)
+            session->ready_tail = NULL;
+        stream->ready_next = NULL;
+        stream->flags &= ~(uint32_t)STREAM_READY;
+        stream_run_callbacks(stream);
+        if (stream->session != NULL) {
+            if (stream->recv.bytes > 0)
+                slices_compact(&stream->recv, pool_of(session));
+            session_stream_settle(session, stream);
+        }
+        stream_unref(stream);
+        if (end)
+            return;
+        stream = session->ready;
+    }
+}
+
+/* ---- The end of streams -------------------------------------------------- */
+
+static void drop_negotiation(struct session *session, struct p2p_stream *stream)
+{
+    if (stream->negotiation == NULL)
+        return;
+    multistream_fini(stream->negotiation);
+    cache_free(&session->local->negotiations, stream->negotiation);
+    stream->negotiation = NULL;
+}
+
+static void leave_pending(struct session *session, struct p2p_stream *stream)
+{
+    struct p2p_stream *before = NULL;
+
+    for (struct p2p_stream *at = session->pending; at != NULL; before = at, at = at->pending_next) {
+        if (at != stream)
+            continue;
+        if (before != NULL)
+            before->pending_next = at->pending_next;
+        else
+            session->pending = at->pending_next;
+        if (session->pending_tail == at)
+            session->pending_tail = before;
+        session->pending_count--;
+        break;
+    }
+    stream->pending_next = NULL;
+}
+
+void session_stream_forget(struct session *session, struct p2p_stream *stream)
+{
+    uint64_t held = stream->held + stream->send.bytes;
+
+    if (stream->flags & STREAM_PENDING)
+        leave_pending(session, stream);
+    else
+        yamux_forget(&session->yamux, &stream->mux);
+    stream->flags &= ~(uint32_t)STREAM_PENDING;
+    leave_deadlines(session, stream);
+    drop_negotiation(session, stream);
+    session->queued_bytes -= stream->send.bytes;
+    session->held_bytes -= stream->held;
+    stream->held = 0;
+    count(session, NODE_STREAM_BYTES_HELD, -(int64_t)held);
+    slices_clear(&stream->send);
+    if (stream->next != NULL)
+        stream->next->previous = stream->previous;
+    if (stream->previous != NULL)
+        stream->previous->next = stream->next;
+    else
+        session->streams = stream->next;
+    session->stream_count--;
+    count(session, NODE_STREAMS_LIVE, -1);
+    PROBE_STREAM_CLOSE(session->socket, stream->mux.id);
+    stream->session = NULL;
+    /* Bytes that arrived before the end can still be read; an INLINE stream nobody holds has none to give. */
+    if ((stream->flags & STREAM_HANDLE) == 0)
+        slices_clear(&stream->recv);
+    stream_unref(stream);
+    if (session->pending != NULL)
+        session_retry_pending(session);
+}
+
+void session_stream_settle(struct session *session, struct p2p_stream *stream)
+{
+    if (stream->session == NULL || stream->flags & STREAM_PENDING || !yamux_finished(&stream->mux))
+        return;
+    /* What is unread counts against the connection as long as somebody may read it. */
+    if (stream->flags & STREAM_HANDLE && stream->held > 0)
+        return;
+    session_stream_forget(session, stream);
+}
+
+static void clear_ready(struct session *session)
+{
+    while (session->ready != NULL) {
+        struct p2p_stream *stream = session->ready;
+
+        session->ready = stream->ready_next;
+        stream->flags &= ~(uint32_t)STREAM_READY;
+        stream->ready_next = NULL;
+        stream_unref(stream);
+    }
+    session->ready_tail = NULL;
+}
+
+void session_fail_streams(struct session *session, int error)
+{
+    clear_ready(session);
+    while (session->streams != NULL) {
+        struct p2p_stream *stream = stream_ref(session->streams);
+
+        stream_fail(stream, error, 0);
+        session_stream_forget(session, stream);
+        stream_run_callbacks(stream);
+        stream_unref(stream);
+    }
+    clear_ready(session);
+}
+
+void session_expire_streams(struct session *session, uint64_t now_ns)
+{
+    while (session->negotiating != NULL && session->negotiating->deadline_ns <= now_ns) {
+        struct p2p_stream *stream = session->negotiating;
+
+        leave_deadlines(session, stream);
+        if ((stream->flags & STREAM_PENDING) == 0)
+            yamux_reset(&session->yamux, &stream->mux, STREAM_CODE_NEGOTIATION_FAILED);
+        stream_fail(stream, P2P_ERR_STREAM_TIMEOUT, 0);
+        session_stream_forget(session, stream);
+    }
+    while (session->lingering != NULL && session->lingering->deadline_ns <= now_ns) {
+        struct p2p_stream *stream = session->lingering;
+
+        leave_deadlines(session, stream);
+        yamux_reset(&session->yamux, &stream->mux, 0);
+        session_stream_forget(session, stream);
+    }
+}
+
+/* ---- Opening ------------------------------------------------------------- */
+
+static int queue_negotiation(struct session *session, struct p2p_stream *stream)
+{
+    uint8_t out[2 * MULTISTREAM_NAME_BYTES_MAX];
+    size_t written = 0;
+    int error = multistream_send(stream->negotiation, out, sizeof(out), &written);
+
+    if (error != 0 || written == 0)
+        return error;
+    if (slices_copy_in(&stream->send, pool_of(session), out, written) != written)
+        return P2P_ERR_CALL_NOMEM;
+    session->queued_bytes += written;
+    count(session, NODE_STREAM_BYTES_HELD, (int64_t)written);
+    yamux_queue(&session->yamux, &stream->mux, (uint32_t)written);
+    return 0;
+}
+
+static int begin_negotiation(struct session *session, struct p2p_stream *stream)
+{
+    stream->negotiation = cache_new(&session->local->negotiations);
+    if (stream->negotiation == NULL)
+        return P2P_ERR_CALL_NOMEM;
+    if ((stream->flags & STREAM_OUTBOUND) == 0) {
+        multistream_init_listener(stream->negotiation);
+        return queue_negotiation(session, stream);
+    }
+    if (stream->guess < stream->name_count)
+        multistream_init_dialer(stream->negotiation, stream_names(stream) + stream->guess, 1);
+    else
+        multistream_init_dialer(stream->negotiation, stream_names(stream), stream->name_count);
+    return queue_negotiation(session, stream);
+}
+
+static void refuse_open(struct session *session, struct p2p_stream *stream, int error)
+{
+    (void)session;
+    stream_fail(stream, error, 0);
+    stream_run_callbacks(stream);
+    stream_unref(stream);
+}
+
+/* Opens it with the muxer, or says why not. */
+static int open_now(struct session *session, struct p2p_stream *stream)
+{
+    int error = yamux_open(&session->yamux, &stream->mux, session_now(session));
+
+    if (error != 0)
+        return error;
+    stream->flags &= ~(uint32_t)STREAM_PENDING;
+    error = begin_negotiation(session, stream);
+    if (error != 0)
+        return error;
+    count(session, NODE_STREAMS_OUT, 1);
+    PROBE_STREAM_OPEN(session->socket, stream->mux.id);
+    session_stream_deadline(session, stream, false);
+    if (multistream_optimistic(stream->negotiation)) {
+        stream->flags |= STREAM_OPTIMISTIC;
+        stream->protocol = stream_names(stream)[stream->guess < stream->name_count ? stream->guess : 0];
+        stream_opened(stream);
+    }
+    session_wake(session);
+    return 0;
+}
+
+static void wait_for_backlog(struct session *session, struct p2p_stream *stream)
+{
+    stream->flags |= STREAM_PENDING;
+    stream->pending_next = NULL;
+    if (session->pending_tail != NULL)
+        session->pending_tail->pending_next = stream;
+    else
+        session->pending = stream;
+    session->pending_tail = stream;
+    session->pending_count++;
+    session_stream_deadline(session, stream, false);
+}
+
+/* An open that failed: the muxer does not know it, or no longer. */
+static void open_failed(struct session *session, struct p2p_stream *stream, int error)
+{
+    stream_fail(stream, error, 0);
+    session_stream_forget(session, stream);
+}
+
+/* Which of the proposals identify has told us of: it is sent optimistically. */
+static void guess_protocol(struct session *session, struct p2p_stream *stream)
+{
+    const char *const *names = stream_names(stream);
+
+    stream->guess = stream->name_count;
+    if (stream->name_count == 1) {
+        stream->guess = 0;
+        return;
+    }
+    for (uint16_t i = 0; i < stream->name_count && stream->guess == stream->name_count; i++) {
+        if (registry_speaks(session->node->registry, &session->peer, names[i]))
+            stream->guess = i;
+    }
+}
+
+void session_open_stream(struct session *session, struct p2p_stream *stream)
+{
+    int error;
+
+    stream->worker = session->local->worker;
+    stream->peer = session->peer;
+    if (!session_is_open(session)) {
+        refuse_open(session, stream, P2P_ERR_CONN_CLOSED);
+        return;
+    }
+    guess_protocol(session, stream);
+    stream->flags |= STREAM_OUTBOUND;
+    if (session->pending != NULL && session->pending_count >= SESSION_PENDING_OPENS_MAX) {
+        refuse_open(session, stream, P2P_ERR_STREAM_LIMIT);
+        return;
+    }
+    attach(session, stream);
+    stream->flags |= STREAM_PENDING; /* until the muxer knows it */
+    error = session->pending == NULL ? open_now(session, stream) : P2P_ERR_CALL_FULL;
+    if (error == P2P_ERR_CALL_FULL)
+        wait_for_backlog(session, stream);
+    else if (error != 0)
+        open_failed(session, stream, error);
+}
+
+void session_retry_pending(struct session *session)
+{
+    if (session->flags & SESSION_RETRYING)
+        return;
+    session->flags |= SESSION_RETRYING;
+    while (session->pending != NULL && session_is_open(session)) {
+        struct p2p_stream *stream = session->pending;
+        int error = open_now(session, stream);
+
+        if (error == P2P_ERR_CALL_FULL)
+            break;
+        leave_pending(session, stream);
+        if (error != 0)
+            open_failed(session, stream, error);
+    }
+    session->flags &= ~(uint32_t)SESSION_RETRYING;
+}
+
+/* ---- The muxer's events -------------------------------------------------- */
+
+static void on_open(struct session *session, uint32_t id)
+{
+    struct p2p_stream *stream;
+
+    if (!session_is_open(session)) {
+        yamux_refuse(&session->yamux, STREAM_CODE_RESOURCE_LIMIT);
+        return;
+    }
+    stream = stream_new(session->node);
+    if (stream == NULL || yamux_accept(&session->yamux, &stream->mux, session_now(session)) != 0) {
+        yamux_refuse(&session->yamux, STREAM_CODE_RESOURCE_LIMIT);
+        if (stream != NULL)
+            stream_unref(stream);
+        return;
+    }
+    attach(session, stream);
+    count(session, NODE_STREAMS_IN, 1);
+    PROBE_STREAM_OPEN(session->socket, id);
+    if (begin_negotiation(session, stream) != 0) {
+        yamux_reset(&session->yamux, &stream->mux, STREAM_CODE_RESOURCE_LIMIT);
+        session_stream_forget(session, stream);
+        return;
+    }
+    session_stream_deadline(session, stream, false);
+}
+
+static int bind_protocol(struct p2p_stream *stream, const struct protocol *protocol, const char *name)
+{
+    stream->protocol = name;
+    stream->user = protocol->user;
+    if (!protocol->event) {
+        stream->flags |= STREAM_INLINE;
+        stream->callbacks = protocol->callbacks;
+        return 0;
+    }
+    stream->shared = stream_shared_new();
+    return stream->shared != NULL ? 0 : P2P_ERR_CALL_NOMEM;
+}
+
+/* A prefix handler serves names of the peer's choice: the stream keeps its own
+ * copy. */
+static const char *agreed_name(struct p2p_stream *stream, const struct protocol *protocol, const char *name,
+                               size_t length)
+{
+    char *copy;
+    const char *const *names;
+
+    if (strlen(protocol->name) == length && memcmp(protocol->name, name, length) == 0)
+        return protocol->name;
+    copy = strndup(name, length);
+    if (copy == NULL)
+        return NULL;
+    names = (const char *const *)&copy;
+    if (stream_set_names(stream, names, 1) != 0) {
+        free(copy);
+        return NULL;
+    }
+    free(copy);
+    return stream_names(stream)[0];
+}
+
+static int on_proposed(struct session *session, struct p2p_stream *stream, const char *name, size_t length)
+{
+    struct protocol protocol;
+    const char *agreed = NULL;
+
+    if (node_protocol_find(session->node, name, length, &protocol))
+        agreed = agreed_name(stream, &protocol, name, length);
+    if (agreed == NULL) {
+        multistream_refuse(stream->negotiation);
+        return queue_negotiation(session, stream);
+    }
+    if (bind_protocol(stream, &protocol, agreed) != 0)
+        return P2P_ERR_CALL_NOMEM;
+    multistream_accept(stream->negotiation, agreed);
+    return queue_negotiation(session, stream);
+}
+
+static int on_list(struct session *session, struct p2p_stream *stream)
+{
+    const char *names[P2P_PROTOCOLS_MAX];
+    size_t number = node_protocols(session->node, names, P2P_PROTOCOLS_MAX);
+
+    multistream_list(stream->negotiation, names, (unsigned)(number < P2P_PROTOCOLS_MAX ? number : P2P_PROTOCOLS_MAX));
+    return queue_negotiation(session, stream);
+}
+
+static void negotiated(struct session *session, struct p2p_stream *stream)
+{
+    leave_deadlines(session, stream);
+    drop_negotiation(session, stream);
+    stream->flags &= ~(uint32_t)STREAM_OPTIMISTIC;
+    if ((stream->flags & STREAM_OPENED) == 0)
+        stream_opened(stream);
+}
+
+/* Feeds the negotiation; *taken tells where the protocol's own bytes begin. */
+static int negotiate(struct session *session, struct p2p_stream *stream, const uint8_t *data, size_t length,
+                     size_t *taken)
+{
+    *taken = 0;
+    while (*taken < length && stream->negotiation != NULL) {
+        struct multistream_event event;
+        size_t part = 0;
+        int error = multistream_recv(stream->negotiation, data + *taken, length - *taken, &part, &event);
+
+        *taken += part;
+        if (error != 0)
+            return error;
+        if (event.type == MULTISTREAM_EVENT_PROPOSED)
+            error = on_proposed(session, stream, event.name, event.name_length);
+        else if (event.type == MULTISTREAM_EVENT_LIST)
+            error = on_list(session, stream);
+        else if (event.type == MULTISTREAM_EVENT_REFUSED)
+            error = P2P_ERR_STREAM_REFUSED;
+        else if (event.type == MULTISTREAM_EVENT_NONE)
+            error = queue_negotiation(session, stream);
+        if (event.type == MULTISTREAM_EVENT_CHOSEN && stream->protocol == NULL)
+            stream->protocol = stream_names(stream)[event.index];
+        if (error != 0)
+            return error;
+        if (multistream_done(stream->negotiation))
+            negotiated(session, stream);
+    }
+    return 0;
+}
+
+static void negotiation_failed(struct session *session, struct p2p_stream *stream, int error)
+{
+    yamux_reset(&session->yamux, &stream->mux, STREAM_CODE_NEGOTIATION_FAILED);
+    stream_fail(stream, error, 0);
+    session_stream_forget(session, stream);
+}
+
+void session_stream_consumed(struct session *session, struct p2p_stream *stream, uint32_t bytes)
+{
+    assert(bytes <= stream->held);
+    stream->held -= bytes;
+    session->held_bytes -= bytes;
+    count(session, NODE_STREAM_BYTES_HELD, -(int64_t)bytes);
+    yamux_consumed(&session->yamux, &stream->mux, bytes, session_now(session));
+    session_wake(session);
+}
+
+/* Over its budget a connection loses the stream that holds most. */
+static void enforce_budget(struct session *session)
+{
+    while (session->held_bytes > session->node->config.connection_memory_bytes && session->streams != NULL) {
+        struct p2p_stream *most = session->streams;
+
+        for (struct p2p_stream *stream = session->streams; stream != NULL; stream = stream->next) {
+            if (stream->held > most->held)
+                most = stream;
+        }
+        if (most->held == 0)
+            return;
+        yamux_reset(&session->yamux, &most->mux, STREAM_CODE_RESOURCE_LIMIT);
+        stream_fail(most, P2P_ERR_STREAM_LIMIT, 0);
+        slices_clear(&most->recv);
+        session_stream_forget(session, most);
+    }
+}
+
+static void on_data(struct session *session, struct p2p_stream *stream, struct buffer *buffer, uint32_t offset,
+                    uint32_t length)
+{
+    session->held_bytes += length;
+    stream->held += length;
+    count(session, NODE_STREAM_BYTES_HELD, length);
+    if (stream->negotiation != NULL) {
+        size_t taken = 0;
+        int error = negotiate(session, stream, buffer->data + offset, length, &taken);
+
+        session_stream_consumed(session, stream, (uint32_t)taken);
+        if (error != 0) {
+            negotiation_failed(session, stream, error);
+            return;
+        }
+        offset += (uint32_t)taken;
+        length -= (uint32_t)taken;
+    }
+    if (length == 0 || stream->session == NULL)
+        return;
+    if ((stream->flags & STREAM_HANDLE) == 0 || stream->flags & STREAM_FAILED) {
+        /* Nobody will read it.  The window stays as it is: a peer that goes on is stopped by it. */
+        session->held_bytes -= length;
+        stream->held -= length;
+        count(session, NODE_STREAM_BYTES_HELD, -(int64_t)length);
+        return;
+    }
+    stream_deliver(stream, buffer, offset, length);
+    if (session->held_bytes > session->node->config.connection_memory_bytes)
+        enforce_budget(session);
+}
+
+static void on_fin(struct session *session, struct p2p_stream *stream)
+{
+    if (stream->negotiation != NULL && (stream->flags & STREAM_OPTIMISTIC) == 0) {
+        negotiation_failed(session, stream, P2P_ERR_STREAM_REFUSED);
+        return;
+    }
+    if (stream->negotiation != NULL) {
+        /* It closed without the echo: it did not take the protocol. */
+        negotiation_failed(session, stream, P2P_ERR_STREAM_REFUSED);
+        return;
+    }
+    stream_deliver_fin(stream);
+    session_stream_settle(session, stream);
+}
+
+static void on_event(struct session *session, const struct yamux_event *event, struct buffer *buffer, uint32_t offset)
+{
+    struct p2p_stream *stream = event->stream != NULL ? stream_of(event->stream) : NULL;
+
+    switch (event->type) {
+    case YAMUX_EVENT_OPEN:
+        on_open(session, event->stream_id);
+        break;
+    case YAMUX_EVENT_ACKED:
+        session_retry_pending(session);
+        break;
+    case YAMUX_EVENT_DATA:
+        on_data(session, stream, buffer, offset + (uint32_t)event->offset, (uint32_t)event->length);
+        break;
+    case YAMUX_EVENT_FIN:
+        on_fin(session, stream);
+        break;
+    case YAMUX_EVENT_RESET:
+        stream_fail(stream, stream->negotiation != NULL && stream->flags & STREAM_OUTBOUND
+                                ? P2P_ERR_STREAM_REFUSED : P2P_ERR_STREAM_RESET, event->code);
+        session_stream_forget(session, stream);
+        break;
+    case YAMUX_EVENT_PONG:
+        registry_progress(session->node->registry, session->self, &session->peer, event->rtt_ns, session->bytes_in,
+                          session->bytes_out);
+        break;
+    case YAMUX_EVENT_GOAWAY:
+        session->flags |= SESSION_PEER_GONE;
+        if (session->error == 0)
+            session->error = event->code == 0 ? P2P_ERR_CONN_CLOSED : P2P_ERR_CONN_GOAWAY;
+        break;
+    case YAMUX_EVENT_WRITABLE: /* the pump sends */
+    case YAMUX_EVENT_NONE:
+        break;
+    }
+}
+
+int session_muxed(struct session *session, struct buffer *buffer, uint32_t offset, uint32_t length)
+{
+    size_t done = 0;
+
+    for (;;) {
+        struct yamux_event event;
+        size_t taken = 0;
+        int error = yamux_recv(&session->yamux, buffer->data + offset + done, length - done, &taken, &event,
+                               session_now(session));
+
+        if (error != 0)
+            return error;
+        if (event.type == YAMUX_EVENT_NONE && done + taken >= length)
+            return 0;
+        on_event(session, &event, buffer, offset + (uint32_t)done);
+        done += taken;
+        if (session->phase >= SESSION_DRAINING)
+            return 0;
+    }
+}

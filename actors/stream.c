@@ -1,0 +1,411 @@
+#include "actors/stream.h"
+
+#include "actors/session_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- Life ---------------------------------------------------------------- */
+
+struct p2p_stream *stream_new(struct p2p_node *node)
+{
+    struct local *local = local_current();
+    struct p2p_stream *stream = local != NULL ? cache_new(&local->streams) : calloc(1, sizeof(*stream));
+
+    if (stream == NULL)
+        return NULL;
+    stream->node = node;
+    stream->refs = 1;
+    return stream;
+}
+
+struct stream_shared *stream_shared_new(void)
+{
+    struct stream_shared *shared = calloc(1, sizeof(*shared));
+    pthread_condattr_t attributes;
+
+    if (shared == NULL)
+        return NULL;
+    pthread_mutex_init(&shared->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&shared->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return shared;
+}
+
+static void shared_free(struct stream_shared *shared)
+{
+    if (shared == NULL)
+        return;
+    slices_clear(&shared->recv);
+    slices_clear(&shared->send);
+    pthread_cond_destroy(&shared->changed);
+    pthread_mutex_destroy(&shared->lock);
+    free(shared);
+}
+
+struct p2p_stream *stream_ref(struct p2p_stream *stream)
+{
+    __atomic_add_fetch(&stream->refs, 1, __ATOMIC_RELAXED);
+    return stream;
+}
+
+void stream_unref(struct p2p_stream *stream)
+{
+    struct local *local;
+
+    /* Release pairs with the acquire of whoever comes last: it sees all that the others did. */
+    if (__atomic_sub_fetch(&stream->refs, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    slices_clear(&stream->recv);
+    slices_clear(&stream->send);
+    shared_free(stream->shared);
+    free(stream->names);
+    if (stream->opener != NULL)
+        waiter_finish(stream->opener, P2P_ERR_CONN_CLOSED);
+    local = local_current();
+    if (local != NULL)
+        cache_free(&local->streams, stream);
+    else
+        free(stream);
+}
+
+int stream_set_names(struct p2p_stream *stream, const char *const *names, size_t number)
+{
+    size_t bytes = number * sizeof(char *);
+    char *text;
+
+    if (number == 0 || number > STREAM_NAMES_MAX)
+        return P2P_ERR_CALL_INVALID;
+    for (size_t i = 0; i < number; i++) {
+        size_t length = names[i] != NULL ? strlen(names[i]) : 0;
+
+        if (length == 0 || length > MULTISTREAM_NAME_BYTES_MAX - 1)
+            return P2P_ERR_CALL_INVALID;
+        bytes += length + 1;
+    }
+    stream->names = malloc(bytes);
+    if (stream->names == NULL)
+        return P2P_ERR_CALL_NOMEM;
+    text = stream->names + number * sizeof(char *);
+    for (size_t i = 0; i < number; i++) {
+        memcpy(stream->names + i * sizeof(char *), &text, sizeof(text));
+        text = stpcpy(text, names[i]) + 1;
+    }
+    stream->name_count = (uint16_t)number;
+    return 0;
+}
+
+const char *const *stream_names(const struct p2p_stream *stream)
+{
+    return (const char *const *)(const void *)stream->names;
+}
+
+/* ---- The worker's side ---------------------------------------------------- */
+
+static bool is_inline(const struct p2p_stream *stream)
+{
+    return stream->shared == NULL;
+}
+
+void stream_deliver(struct p2p_stream *stream, struct buffer *buffer, uint32_t offset, uint32_t length)
+{
+    if (slices_append(&stream->recv, buffer_ref(buffer), offset, length) != 0) {
+        stream_fail(stream, P2P_ERR_CALL_NOMEM, 0);
+        return;
+    }
+    stream->flags |= STREAM_READABLE;
+    session_stream_ready(stream->session, stream);
+}
+
+void stream_deliver_fin(struct p2p_stream *stream)
+{
+    stream->flags |= STREAM_FIN_RECEIVED | STREAM_READABLE | STREAM_TELL_FIN;
+    session_stream_ready(stream->session, stream);
+}
+
+void stream_fail(struct p2p_stream *stream, int error, uint32_t peer_code)
+{
+    if (stream->flags & STREAM_FAILED)
+        return;
+    stream->flags |= STREAM_FAILED;
+    stream->error = error;
+    stream->peer_code = peer_code;
+    if (stream->session != NULL)
+        session_stream_ready(stream->session, stream);
+}
+
+static void open_abandoned(struct waiter *waiter)
+{
+    p2p_stream_reset(waiter->object, 0);
+}
+
+void stream_opened(struct p2p_stream *stream)
+{
+    stream->flags |= STREAM_OPENED | STREAM_TELL_OPENED | STREAM_HANDLE;
+    stream_ref(stream); /* the application's */
+    session_stream_ready(stream->session, stream);
+}
+
+void stream_sent(struct p2p_stream *stream, uint64_t bytes)
+{
+    struct stream_shared *shared = stream->shared;
+    bool writable = false;
+
+    if (shared == NULL) {
+        writable = stream->flags & STREAM_WANT_WRITE && stream->send.bytes <= P2P_STREAM_SEND_BYTES_MAX / 2;
+    } else {
+        pthread_mutex_lock(&shared->lock);
+        shared->send_bytes -= bytes < shared->send_bytes ? bytes : shared->send_bytes;
+        writable = shared->want_write && shared->send_bytes <= P2P_STREAM_SEND_BYTES_MAX / 2;
+        if (writable)
+            shared->want_write = false;
+        pthread_mutex_unlock(&shared->lock);
+    }
+    if (!writable)
+        return;
+    stream->flags &= ~(uint32_t)STREAM_WANT_WRITE;
+    stream->flags |= STREAM_WRITABLE;
+    session_stream_ready(stream->session, stream);
+}
+
+static void queue_send(struct p2p_stream *stream, uint64_t bytes)
+{
+    struct session *session = stream->session;
+
+    session->queued_bytes += bytes;
+    scope_count(session->scope, session->local->worker, NODE_STREAM_BYTES_HELD, (int64_t)bytes);
+    yamux_queue(&session->yamux, &stream->mux, (uint32_t)bytes);
+    session_wake(session);
+}
+
+static void close_write(struct p2p_stream *stream)
+{
+    if (stream->flags & STREAM_FIN_QUEUED || stream->session == NULL)
+        return;
+    stream->flags |= STREAM_FIN_QUEUED;
+    yamux_close_write(&stream->session->yamux, &stream->mux);
+    session_wake(stream->session);
+}
+
+void stream_released(struct p2p_stream *stream)
+{
+    struct session *session = stream->session;
+
+    stream->flags &= ~(uint32_t)(STREAM_HANDLE | STREAM_READABLE | STREAM_WRITABLE);
+    if (session == NULL)
+        return;
+    close_write(stream);
+    slices_clear(&stream->recv);
+    session->held_bytes -= stream->held;
+    scope_count(session->scope, session->local->worker, NODE_STREAM_BYTES_HELD, -(int64_t)stream->held);
+    stream->held = 0;
+    if (yamux_finished(&stream->mux) || stream->flags & STREAM_FAILED)
+        session_stream_forget(session, stream);
+    else if ((stream->flags & STREAM_NEGOTIATING) == 0)
+        session_stream_deadline(session, stream, true);
+}
+
+void stream_reset_by_us(struct p2p_stream *stream, uint32_t code)
+{
+    struct session *session = stream->session;
+
+    stream->flags &= ~(uint32_t)(STREAM_HANDLE | STREAM_READABLE | STREAM_WRITABLE);
+    if (session == NULL)
+        return;
+    slices_clear(&stream->recv);
+    yamux_reset(&session->yamux, &stream->mux, code);
+    session_stream_forget(session, stream);
+    session_wake(session);
+}
+
+/* ---- Callbacks and hand-over --------------------------------------------- */
+
+static void tell_opened_event(struct p2p_stream *stream)
+{
+    struct waiter *opener = stream->opener;
+    struct p2p_event event = {.type = P2P_EVENT_STREAM_INCOMING, .stream = stream};
+
+    if (opener != NULL) {
+        stream->opener = NULL;
+        opener->object = stream;
+        opener->abandoned = open_abandoned;
+        peer_id_to_text(&stream->peer, opener->id);
+        waiter_finish(opener, 0);
+        return;
+    }
+    peer_id_to_text(&stream->peer, event.id);
+    if (app_push(stream->node->app, &event))
+        return;
+    /* The application takes its streams too slowly. */
+    stream_reset_by_us(stream, 0x1002);
+    stream_unref(stream);
+}
+
+static void hand_over(struct p2p_stream *stream)
+{
+    struct stream_shared *shared = stream->shared;
+    uint32_t bits = 0;
+
+    if (stream->flags & STREAM_READABLE && stream->session != NULL)
+        slices_compact(&stream->recv, worker_buffers(stream->session->local->worker));
+    pthread_mutex_lock(&shared->lock);
+    slices_move(&shared->recv, &stream->recv);
+    if (stream->flags & STREAM_READABLE)
+        bits |= APP_STREAM_READABLE;
+    if (stream->flags & STREAM_WRITABLE)
+        bits |= APP_STREAM_WRITABLE;
+    if (stream->flags & STREAM_TELL_FIN && shared->error == 0)
+        shared->error = P2P_ERR_STREAM_EOF;
+    if (stream->flags & STREAM_FAILED && (stream->flags & STREAM_TOLD_FAILED) == 0) {
+        shared->error = stream->error;
+        shared->write_error = stream->error;
+        shared->peer_code = stream->peer_code;
+        bits |= APP_STREAM_FAILED;
+    }
+    pthread_cond_broadcast(&shared->changed);
+    if (bits != 0 && !shared->close)
+        app_stream_ready(stream->node->app, &stream->ready, stream, bits, stream->error);
+    pthread_mutex_unlock(&shared->lock);
+    if (bits & APP_STREAM_FAILED)
+        stream->flags |= STREAM_TOLD_FAILED;
+    stream->flags &= ~(uint32_t)(STREAM_READABLE | STREAM_WRITABLE | STREAM_TELL_FIN);
+}
+
+/* It failed before the application had it. */
+static void tell_not_opened(struct p2p_stream *stream)
+{
+    struct waiter *opener = stream->opener;
+
+    stream->flags |= STREAM_TOLD_FAILED;
+    if (opener != NULL) {
+        stream->opener = NULL;
+        snprintf(opener->text.text, sizeof(opener->text.text), "stream to %s with %s: %s", opener->id,
+                 stream->name_count > 0 ? stream_names(stream)[0] : "", p2p_error_string(stream->error));
+        waiter_finish(opener, stream->error);
+        return;
+    }
+    if ((stream->flags & (STREAM_OUTBOUND | STREAM_INLINE)) != (STREAM_OUTBOUND | STREAM_INLINE))
+        return;
+    stream->flags |= STREAM_HANDLE;
+    stream_ref(stream);
+    if (stream->callbacks.failed != NULL)
+        stream->callbacks.failed(stream, stream->user, stream->error);
+    else
+        p2p_stream_close(stream);
+}
+
+static bool held_by_app(const struct p2p_stream *stream)
+{
+    return (stream->flags & STREAM_HANDLE) != 0;
+}
+
+void stream_run_callbacks(struct p2p_stream *stream)
+{
+    const struct p2p_stream_callbacks *callbacks = &stream->callbacks;
+
+    if (stream->flags & STREAM_FAILED && (stream->flags & STREAM_OPENED) == 0) {
+        if ((stream->flags & STREAM_TOLD_FAILED) == 0)
+            tell_not_opened(stream);
+        return;
+    }
+    if (stream->flags & STREAM_TELL_OPENED) {
+        stream->flags &= ~(uint32_t)STREAM_TELL_OPENED;
+        if (!is_inline(stream))
+            tell_opened_event(stream);
+        else if (callbacks->opened != NULL)
+            callbacks->opened(stream, stream->user);
+    }
+    if (!held_by_app(stream))
+        return;
+    if (!is_inline(stream)) {
+        hand_over(stream);
+        return;
+    }
+    if (stream->flags & STREAM_READABLE) {
+        stream->flags &= ~(uint32_t)STREAM_READABLE;
+        if (callbacks->readable != NULL)
+            callbacks->readable(stream, stream->user);
+    }
+    if (held_by_app(stream) && stream->flags & STREAM_WRITABLE) {
+        stream->flags &= ~(uint32_t)STREAM_WRITABLE;
+        if (callbacks->writable != NULL)
+            callbacks->writable(stream, stream->user);
+    }
+    if (held_by_app(stream) && stream->flags & STREAM_FAILED && (stream->flags & STREAM_TOLD_FAILED) == 0) {
+        stream->flags |= STREAM_TOLD_FAILED;
+        if (callbacks->failed != NULL)
+            callbacks->failed(stream, stream->user, stream->error);
+    }
+}
+
+/* ---- Messages from the application's threads ------------------------------ */
+
+static void kick_dropped(void *data)
+{
+    struct p2p_stream *stream;
+
+    memcpy(&stream, data, sizeof(stream));
+    stream_unref(stream);
+}
+
+static int post_stream(struct p2p_stream *stream, unsigned type)
+{
+    struct message message = {.type = (uint16_t)type, .kind = MESSAGE_CONTROL, .to = stream->session_ref};
+
+    message.buffer = buffer_new_parcel(sizeof(stream), kick_dropped);
+    if (message.buffer == NULL)
+        return P2P_ERR_CALL_NOMEM;
+    stream_ref(stream); /* let go of when the parcel is dropped, handled or not */
+    memcpy(message.buffer->data, &stream, sizeof(stream));
+    return node_post(stream->node, &message);
+}
+
+void stream_kick(struct p2p_stream *stream)
+{
+    if (stream->shared->kicked)
+        return;
+    stream->shared->kicked = post_stream(stream, SESSION_MSG_STREAM) == 0;
+}
+
+void stream_absorb(struct p2p_stream *stream)
+{
+    struct stream_shared *shared = stream->shared;
+    struct slices send = {0};
+    uint64_t consumed;
+    uint32_t code;
+    bool fin, close, reset;
+
+    pthread_mutex_lock(&shared->lock);
+    shared->kicked = false;
+    slices_move(&send, &shared->send);
+    consumed = shared->consumed;
+    shared->consumed = 0;
+    fin = shared->close_write;
+    close = shared->close;
+    reset = shared->reset_wanted;
+    code = shared->reset_code;
+    pthread_mutex_unlock(&shared->lock);
+    if (stream->session == NULL || stream->flags & STREAM_FAILED) {
+        slices_clear(&send);
+    } else {
+        uint64_t bytes = send.bytes;
+
+        if (consumed > 0)
+            session_stream_consumed(stream->session, stream, (uint32_t)consumed);
+        slices_move(&stream->send, &send);
+        if (bytes > 0)
+            queue_send(stream, bytes);
+        if (fin)
+            close_write(stream);
+    }
+    if (reset)
+        stream_reset_by_us(stream, code);
+    else if (close)
+        stream_released(stream);
+    else if (stream->session != NULL)
+        session_stream_settle(stream->session, stream);
+}

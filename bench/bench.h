@@ -1,0 +1,81 @@
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+/* chorus-bench: our figure, a reference measured in the same run, and their
+ * ratio.  Our side goes through the public header; references are plain C on
+ * sockets with the same cipher, or another program started beside ours. */
+
+enum bench_limits {
+    BENCH_RUNS_MAX = 101,
+};
+
+struct bench_options {
+    unsigned runs;          /* of each side, interleaved */
+    double seconds;         /* of one run */
+    unsigned count;         /* handshakes, connections, pings, as the row has it */
+    unsigned parallel;
+    const char *against;    /* a command that listens: prints its address, then "ready" */
+    const char *driver;
+    bool json;
+};
+
+/* Samples of one figure. */
+struct bench_samples {
+    double values[BENCH_RUNS_MAX];
+    unsigned count;
+};
+
+void bench_add(struct bench_samples *samples, double value);
+double bench_median(const struct bench_samples *samples);
+double bench_least(const struct bench_samples *samples);
+double bench_most(const struct bench_samples *samples);
+/* One line: name, ours, the reference, the ratio of the medians. */
+void bench_row(const struct bench_options *options, const char *name, const char *unit,
+               const struct bench_samples *ours, const struct bench_samples *reference, const char *reference_name);
+
+double bench_now_s(void);
+/* CPU seconds, user and system, of a process. */
+double bench_cpu_s(pid_t pid);
+/* A line of /proc/PID/status in kB, such as RssAnon. */
+long bench_status_kb(pid_t pid, const char *name);
+
+/* A listening program: ours (the hidden command `serve`) or `command`.  Its
+ * address goes to `address`.  Returns its pid; exits with a message when it
+ * does not come up. */
+pid_t bench_listener(const struct bench_options *options, const char *command, char *address, size_t size);
+void bench_stop(pid_t pid);
+/* Pins the calling process to a CPU, when there are two or more. */
+void bench_pin(unsigned cpu);
+
+/* Calls of malloc, calloc, realloc and aligned forms in this process so far. */
+uint64_t bench_allocations(void);
+
+void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* The rows. */
+int bench_bulk(const struct bench_options *options);
+int bench_handshake(const struct bench_options *options);
+int bench_idle(const struct bench_options *options);
+int bench_ping(const struct bench_options *options);
+int bench_msg(const struct bench_options *options);
+/* Our listener, in a process of its own. */
+int bench_serve(const struct bench_options *options);
+/* A process that holds connections: `serve`'s counterpart of idle. */
+int bench_hold(const struct bench_options *options, const char *address);
+
+/* References (limits.c). */
+/* Bytes per second of TCP and our AEAD in plain C, for about `seconds`; CPU
+ * seconds per GB of either side. */
+double limits_pipeline(double seconds, double *send_cpu_gb, double *receive_cpu_gb);
+/* Seconds of CPU of one side of a Noise XX handshake's crypto. */
+double limits_handshake(unsigned count);
+/* The median round trip of 32 bytes over plain TCP, in seconds. */
+double limits_ping(unsigned count);
+
+#endif

@@ -1,0 +1,157 @@
+#include "bench.h"
+
+#include <argp.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void bench_add(struct bench_samples *samples, double value)
+{
+    if (samples->count < BENCH_RUNS_MAX)
+        samples->values[samples->count++] = value;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static double quantile(const struct bench_samples *samples, double part)
+{
+    struct bench_samples sorted = *samples;
+
+    if (sorted.count == 0)
+        return NAN;
+    qsort(sorted.values, sorted.count, sizeof(double), compare);
+    return sorted.values[(unsigned)(part * (sorted.count - 1) + 0.5)];
+}
+
+double bench_median(const struct bench_samples *samples)
+{
+    return quantile(samples, 0.5);
+}
+
+double bench_least(const struct bench_samples *samples)
+{
+    return quantile(samples, 0);
+}
+
+double bench_most(const struct bench_samples *samples)
+{
+    return quantile(samples, 1);
+}
+
+void bench_row(const struct bench_options *options, const char *name, const char *unit,
+               const struct bench_samples *ours, const struct bench_samples *reference, const char *reference_name)
+{
+    if (options->json) {
+        printf("{\"row\":\"%s\",\"unit\":\"%s\",\"ours\":%g,\"least\":%g,\"most\":%g", name, unit, bench_median(ours),
+               bench_least(ours), bench_most(ours));
+        if (reference != NULL)
+            printf(",\"reference\":\"%s\",\"value\":%g,\"ratio\":%g", reference_name, bench_median(reference),
+                   bench_median(ours) / bench_median(reference));
+        printf("}\n");
+    } else {
+        printf("%-44s %10.4g %-12s (%.4g to %.4g)", name, bench_median(ours), unit, bench_least(ours),
+               bench_most(ours));
+        if (reference != NULL)
+            printf("  %s %.4g (%.4g to %.4g)  ratio %.2f", reference_name, bench_median(reference),
+                   bench_least(reference), bench_most(reference), bench_median(ours) / bench_median(reference));
+        putchar('\n');
+    }
+    fflush(stdout);
+}
+
+static const struct {
+    const char *name;
+    int (*run)(const struct bench_options *options);
+} rows[] = {{"msg", bench_msg}, {"bulk", bench_bulk}, {"handshake", bench_handshake}, {"idle", bench_idle},
+            {"ping", bench_ping}, {"serve", bench_serve}};
+
+enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
+
+static const struct argp_option option_list[] = {
+    {"runs", 'r', "N", 0, "runs of each side, interleaved (default 5)", 0},
+    {"seconds", 's', "S", 0, "length of one run of bulk (default 3)", 0},
+    {"count", 'c', "N", 0, "handshakes, connections or pings of one run", 0},
+    {"parallel", 'p', "N", 0, "handshakes at a time (default 50)", 0},
+    {"against", 'a', "COMMAND", 0, "another listener to measure beside ours: prints its address, then `ready`", 0},
+    {"driver", 'd', "uring|epoll", 0, "of our nodes", 0},
+    {"json", 'j', NULL, 0, "a line of JSON a row", 0},
+    {0},
+};
+
+struct parsing {
+    struct bench_options options;
+    const char *row;
+    const char *argument;
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct parsing *parsing = state->input;
+    struct bench_options *options = &parsing->options;
+
+    switch (key) {
+    case 'r':
+        options->runs = (unsigned)atoi(argument);
+        break;
+    case 's':
+        options->seconds = atof(argument);
+        break;
+    case 'c':
+        options->count = (unsigned)atoi(argument);
+        break;
+    case 'p':
+        options->parallel = (unsigned)atoi(argument);
+        break;
+    case 'a':
+        options->against = argument;
+        break;
+    case 'd':
+        options->driver = argument;
+        break;
+    case 'j':
+        options->json = true;
+        break;
+    case ARGP_KEY_ARG:
+        if (state->arg_num == 0)
+            parsing->row = argument;
+        else if (state->arg_num == 1)
+            parsing->argument = argument;
+        else
+            argp_error(state, "'%s' is one argument too many", argument);
+        break;
+    case ARGP_KEY_END:
+        if (parsing->row == NULL)
+            argp_error(state, "say which row: msg, bulk, handshake, ping or idle");
+        if (options->runs == 0 || options->runs > BENCH_RUNS_MAX || options->seconds <= 0)
+            argp_error(state, "--runs takes 1 to %d, --seconds more than 0", BENCH_RUNS_MAX);
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp argp = {option_list, parse, "msg|bulk|handshake|ping|idle",
+                                     "Measures chorus-p2p, each figure beside a reference of the same run.", NULL,
+                                     NULL, NULL};
+    struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50}};
+
+    if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
+        return 2;
+    if (parsing.options.driver != NULL)
+        setenv("CHORUS_P2P_DRIVER", parsing.options.driver, 1);
+    if (strcmp(parsing.row, "hold") == 0)
+        return bench_hold(&parsing.options, parsing.argument);
+    for (int i = 0; i < ROWS; i++) {
+        if (strcmp(rows[i].name, parsing.row) == 0)
+            return rows[i].run(&parsing.options);
+    }
+    bench_die("no row '%s': msg, bulk, handshake, ping or idle", parsing.row);
+}

@@ -1,0 +1,14 @@
+#ifndef BENCH_NODE_H
+#define BENCH_NODE_H
+
+#include <chorus/p2p.h>
+
+/* Nodes for the rows: listening nowhere or on a free port of 127.0.0.1, with no
+ * bound on connections.  They exit with a message when something fails. */
+
+struct p2p_node *node_make(struct p2p_runtime *runtime, bool listens);
+/* Connects and returns the peer's id in `id`. */
+void node_connect(struct p2p_node *node, char id[P2P_ID_TEXT_BYTES], const char *address);
+void node_check(int error, const char *what);
+
+#endif

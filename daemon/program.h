@@ -1,0 +1,94 @@
+#ifndef DAEMON_PROGRAM_H
+#define DAEMON_PROGRAM_H
+
+#include <chorus/p2p.h>
+
+#include <jansson.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* What the commands of chorus-p2p share. */
+
+enum program_exit {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,      /* it did not work: the message says why */
+    EXIT_USAGE = 2,       /* the command line does not hold */
+    EXIT_UNREACHABLE = 3, /* no connection to the address given */
+    EXIT_REFUSED = 4,     /* connected, but the peer does not do what was asked */
+    EXIT_IDENTITY = 5,    /* the identity could not be read or made */
+    EXIT_LISTEN = 6,      /* an address could not be listened on */
+    EXIT_INTERRUPTED = 130,
+};
+
+/* What the command line said. */
+struct options {
+    const char *listen[P2P_LISTEN_ADDRESSES_MAX];
+    size_t listen_count;
+    const char *data_dir;
+    const char *network_id;
+    const char *arguments[4];
+    int argument_count;
+    const char *key_type;
+    const char *out;
+    unsigned bits;
+    long max_connections; /* -1: the default */
+    long workers;
+    long count;           /* -n */
+    long timeout_ms;
+    uint64_t upload, download;
+    uint64_t bytes;       /* echo */
+    enum p2p_log_level log_level;
+    enum p2p_log_format log_format;
+    bool json, echo, perf, insecure, cid;
+};
+
+struct command {
+    const char *name;
+    const char *arguments; /* for the usage line */
+    const char *summary;
+    const char *help;
+    int arguments_min, arguments_max;
+    int (*run)(const struct options *options);
+};
+
+int command_run(const struct options *options);
+int command_id(const struct options *options);
+int command_key(const struct options *options);
+int command_ping(const struct options *options);
+int command_identify(const struct options *options);
+int command_perf(const struct options *options);
+int command_echo(const struct options *options);
+int command_version(const struct options *options);
+
+/* "chorus-p2p: ..." on stderr. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The exit status that an error of the library leads to. */
+int exit_of(int error);
+
+/* A configuration of what the options say; `serve` for run (listens, keeps its
+ * identity), else a client that listens nowhere and has an identity of the
+ * moment.  NULL after a complaint; *status is then the exit status. */
+struct p2p_config *config_of(const struct options *options, bool serve, int *status);
+
+/* The data directory: --data-dir, or XDG's.  Made if need be (mode 0700).
+ * NULL after a complaint.  The caller frees it. */
+char *data_dir_of(const struct options *options, bool make);
+
+/* A client node, connected to options->arguments[0].  NULL after a complaint. */
+struct p2p_node *dial_of(const struct options *options, char id[P2P_ID_TEXT_BYTES], int *status);
+
+/* SIGINT and SIGTERM from here on: the first sets this, and makes the
+ * descriptor readable; the second ends the program at once. */
+int signals_begin(void);
+bool signals_seen(void);
+
+uint64_t clock_ns(void);
+
+/* One object on a line of stdout; takes it over. */
+void print_json(json_t *object);
+
+#endif
