@@ -4,10 +4,9 @@
 #include "chorus/p2p.h"
 #include "runtime/worker.h"
 
-/* The public runtime: workers, and whether they have threads. */
+/* The public runtime. */
 struct p2p_runtime {
     struct runtime *runtime;
-    bool threads;
     uint32_t placed; /* atomic: nodes so far, to spread their single actors over the workers */
     uint32_t nodes;  /* atomic: not freed yet */
 };
@@ -15,10 +14,10 @@ struct p2p_runtime {
 /* The same with every setting (the simulator's world); p2p_runtime_free() ends
  * it.  `config` gets its local_new and local_free here. */
 int api_runtime_new(struct p2p_runtime **out, struct runtime_config *config, struct p2p_error_text *error);
-/* Monotonic time as this runtime's drivers see it; any thread with threads,
- * else the one that turns. */
-uint64_t api_runtime_now_ns(struct p2p_runtime *runtime);
+/* Monotonic time as its drivers see it; from any thread of a runtime with
+ * threads, else from the one that turns it. */
+uint64_t api_runtime_now_ns(struct runtime *runtime);
 /* When a call with that time-out has to be back; UINT64_MAX for -1. */
-uint64_t api_runtime_deadline_ns(struct p2p_runtime *runtime, int timeout_ms);
+uint64_t api_runtime_deadline_ns(struct runtime *runtime, int timeout_ms);
 
 #endif

@@ -1,7 +1,8 @@
 #include "actors/waiter.h"
 
+#include "actors/api_runtime.h"
 #include "actors/app.h"
-#include "actors/node_private.h"
+#include "actors/node.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -129,6 +130,12 @@ void waiter_done(struct waiter *waiter)
     unref(waiter);
 }
 
+void waiter_drop(struct waiter *waiter)
+{
+    assert(waiter->kind != WAITER_BLOCKING);
+    waiter_free(waiter);
+}
+
 bool waiter_given_up(struct waiter *waiter)
 {
     struct sync *sync = waiter->sync;
@@ -184,13 +191,13 @@ static bool finished(struct waiter *waiter)
     return is;
 }
 
-static int wait_turning(struct waiter *waiter, struct p2p_runtime *runtime, int timeout_ms)
+static int wait_turning(struct waiter *waiter, struct runtime *runtime, int timeout_ms)
 {
     struct sync *sync = waiter->sync;
     uint64_t deadline_ns = api_runtime_deadline_ns(runtime, timeout_ms);
 
     while (!finished(waiter)) {
-        runtime_turn(runtime->runtime, deadline_ns);
+        runtime_turn(runtime, deadline_ns);
         if (api_runtime_now_ns(runtime) >= deadline_ns)
             break;
     }
@@ -211,8 +218,8 @@ int waiter_wait(struct waiter *waiter, int timeout_ms)
         pthread_mutex_unlock(&sync->mutex);
         return result;
     }
-    struct p2p_runtime *runtime = node_runtime(waiter->node);
-    if (runtime && !runtime->threads)
+    struct runtime *runtime = waiter->node->runtime;
+    if (runtime && !runtime_threaded(runtime))
         return wait_turning(waiter, runtime, timeout_ms);
     return wait_asleep(waiter, timeout_ms);
 }

@@ -40,6 +40,8 @@ void waiter_finish(struct waiter *waiter, int result);
  * P2P_ERR_CALL_THREAD on a worker thread. */
 int waiter_wait(struct waiter *waiter, int timeout_ms);
 void waiter_done(struct waiter *waiter);
+/* Takes back one that is not BLOCKING and was given to nobody. */
+void waiter_drop(struct waiter *waiter);
 /* The caller has gone away: what it asked for need not be done any more. */
 bool waiter_given_up(struct waiter *waiter);
 
