@@ -1,0 +1,664 @@
+#include "actors/resolver.h"
+
+#include "actors/hosts.h"
+#include "actors/node_private.h"
+#include "net/dnsaddr.h"
+#include "runtime/buffer.h"
+#include "runtime/log.h"
+#include "runtime/offload.h"
+
+#include <ares.h>
+#include <arpa/inet.h>
+#include <assert.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DNS_CLASS_IN = 1, DNS_TYPE_TXT = 16 }; /* RFC 1035, 3.2 */
+
+enum question_state {
+    QUESTION_READY,       /* pump decides what comes next */
+    QUESTION_HOSTS,       /* an offload thread looks into the hosts file */
+    QUESTION_CHANNEL,     /* waits for the configuration to be read */
+    QUESTION_DNS,         /* c-ares has it */
+};
+
+struct question {
+    struct question *next;
+    struct resolver *resolver;
+    struct message request;     /* who asked */
+    enum question_state state;
+    bool walking;
+    struct dnsaddr_walk walk;
+    char txt_name[DNSADDR_NAME_SIZE]; /* the walk's name to ask for; empty: a host */
+    struct multiaddr names[RESOLVER_NAMES_MAX]; /* begin with a name to look up */
+    unsigned name_count, name_at;
+    struct resolver_answer answer;
+};
+
+struct watched {
+    int descriptor;
+    unsigned wanted; /* poll events */
+    unsigned armed;
+};
+
+struct resolver {
+    struct actor_context *context; /* of the handler that runs */
+    ares_channel channel;
+    uint64_t channel_ns;           /* when it was made */
+    bool channel_asked;
+    bool stopping;
+    unsigned jobs;                 /* in offload */
+    unsigned question_count;
+    uint32_t next_job;
+    struct question *questions;
+    struct watched watched[RESOLVER_SOCKETS_MAX];
+    unsigned watched_count;
+};
+
+/* What offload threads do: read the hosts file, or the configuration. */
+struct job {
+    struct question *question; /* NULL: the configuration */
+    struct resolver *resolver;
+    char name[MULTIADDR_HOST_SIZE];
+    int family;
+    struct sockaddr_storage found[HOSTS_ADDRESSES_MAX];
+    size_t found_count;
+    ares_channel channel;
+    int status;
+};
+
+/* ---- addresses of an answer ---- */
+
+static void keep_address(struct question *question, struct multiaddr *address)
+{
+    struct resolver_answer *answer = &question->answer;
+
+    multiaddr_without_peer_id(address);
+    if (!multiaddr_is_dialable_tcp(address)) {
+        answer->others++;
+        return;
+    }
+    for (uint32_t i = 0; i < answer->count; i++)
+        if (multiaddr_equal(&answer->addresses[i], address))
+            return;
+    if (answer->count < RESOLVER_ADDRESSES_MAX)
+        answer->addresses[answer->count++] = *address;
+}
+
+static void keep_resolved(struct question *question, const struct sockaddr *resolved)
+{
+    struct multiaddr address = question->names[question->name_at];
+
+    if (multiaddr_resolve_host(&address, resolved) == 0)
+        keep_address(question, &address);
+}
+
+/* An address from a TXT record: to dial as it is, or once more a name. */
+static void keep_result(struct question *question, struct multiaddr *address)
+{
+    if (!multiaddr_is_resolvable(address))
+        keep_address(question, address);
+    else if (question->name_count < RESOLVER_NAMES_MAX)
+        question->names[question->name_count++] = *address;
+}
+
+static void say_why(struct question *question, const char *name, const char *why)
+{
+    snprintf(question->answer.why, sizeof(question->answer.why), "%.80s: %.40s", name, why);
+}
+
+static void answer_question(struct question *question)
+{
+    struct actor_context *context = question->resolver->context;
+    struct message message = {.type = RESOLVER_MSG_RESOLVED, .kind = MESSAGE_CONTROL};
+
+    if (question->answer.count == 0 && question->answer.error == 0)
+        question->answer.error = P2P_ERR_CONN_UNREACHABLE;
+    if (question->answer.count > 0)
+        question->answer.error = 0;
+    message.buffer = buffer_new_foreign(sizeof(question->answer));
+    if (message.buffer) {
+        memcpy(message.buffer->data, &question->answer, sizeof(question->answer));
+        message.length = sizeof(question->answer);
+    }
+    actor_answer(context, &question->request, &message);
+    if (question->walking)
+        dnsaddr_walk_fini(&question->walk);
+    free(question);
+}
+
+/* ---- a made-up zone ---- */
+
+static bool same_name(const char *a, const char *b)
+{
+    return strcasecmp(a, b) == 0;
+}
+
+static void keep_zone_address(struct question *question, const struct resolver_record *record)
+{
+    struct sockaddr_storage address = {0};
+    bool v6 = record->type == RESOLVER_RECORD_AAAA;
+    void *to = v6 ? (void *)&((struct sockaddr_in6 *)&address)->sin6_addr :
+                    (void *)&((struct sockaddr_in *)&address)->sin_addr;
+
+    address.ss_family = v6 ? AF_INET6 : AF_INET;
+    if (inet_pton(address.ss_family, record->value, to) == 1)
+        keep_resolved(question, (struct sockaddr *)&address);
+}
+
+static void ask_zone(struct question *question, const struct resolver_zone *zone, const char *name, int family)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < zone->count; i++) {
+        const struct resolver_record *record = &zone->records[i];
+        if (!same_name(record->name, name))
+            continue;
+        found = true;
+        if (question->txt_name[0]) {
+            if (record->type == RESOLVER_RECORD_TXT)
+                dnsaddr_walk_txt(&question->walk, record->value, strlen(record->value));
+        } else if ((record->type == RESOLVER_RECORD_A && family != AF_INET6) ||
+                   (record->type == RESOLVER_RECORD_AAAA && family != AF_INET)) {
+            keep_zone_address(question, record);
+        }
+    }
+    if (!found)
+        say_why(question, name, "no such name in the zone");
+    question->name_at += question->txt_name[0] == '\0';
+}
+
+/* ---- c-ares ---- */
+
+static void on_socket_state(void *data, ares_socket_t descriptor, int readable, int writable)
+{
+    struct resolver *resolver = data;
+    unsigned wanted = (readable ? POLLIN : 0u) | (writable ? POLLOUT : 0u);
+    unsigned i = 0;
+
+    while (i < resolver->watched_count && resolver->watched[i].descriptor != descriptor)
+        i++;
+    if (i == resolver->watched_count) {
+        if (!wanted || i == RESOLVER_SOCKETS_MAX)
+            return; /* one socket too many: its questions run into their time-out */
+        resolver->watched[resolver->watched_count++] = (struct watched){.descriptor = descriptor};
+    }
+    resolver->watched[i].wanted = wanted;
+    if (wanted)
+        return;
+    /* It is about to be closed: an armed poll would keep it open. */
+    if (resolver->watched[i].armed)
+        driver_unwatch(worker_driver(resolver->context->worker), descriptor);
+    resolver->watched[i] = resolver->watched[--resolver->watched_count];
+}
+
+static void arm_sockets(struct resolver *resolver)
+{
+    struct actor_context *context = resolver->context;
+    struct driver *driver = worker_driver(context->worker);
+
+    for (unsigned i = 0; i < resolver->watched_count; i++) {
+        struct watched *watched = &resolver->watched[i];
+        if (watched->armed == watched->wanted)
+            continue;
+        if (watched->armed)
+            driver_unwatch(driver, watched->descriptor);
+        driver_watch(driver, watched->descriptor, watched->wanted, context->self);
+        watched->armed = watched->wanted;
+    }
+}
+
+static void on_host(void *data, int status, int timeouts, struct ares_addrinfo *found)
+{
+    struct question *question = data;
+
+    (void)timeouts;
+    for (struct ares_addrinfo_node *node = found ? found->nodes : NULL; node; node = node->ai_next)
+        keep_resolved(question, node->ai_addr);
+    if (found)
+        ares_freeaddrinfo(found);
+    if (status != ARES_SUCCESS) {
+        char name[MULTIADDR_HOST_SIZE] = "";
+        enum multiaddr_code kind;
+        multiaddr_host(&question->names[question->name_at], name, sizeof(name), &kind);
+        say_why(question, name, ares_strerror(status));
+    }
+    question->name_at++;
+    question->state = QUESTION_READY;
+}
+
+/* The strings of a record are joined; a new record starts at record_start. */
+static void take_txt(struct question *question, const struct ares_txt_ext *list)
+{
+    char text[DNSADDR_TXT_BYTES_MAX];
+    size_t length = 0;
+
+    for (; list; list = list->next) {
+        if (length + list->length <= sizeof(text))
+            memcpy(text + length, list->txt, list->length);
+        length += list->length;
+        if (list->next && !list->next->record_start)
+            continue;
+        if (length <= sizeof(text))
+            dnsaddr_walk_txt(&question->walk, text, length);
+        length = 0;
+    }
+}
+
+static void on_txt(void *data, int status, int timeouts, unsigned char *bytes, int length)
+{
+    struct question *question = data;
+    struct ares_txt_ext *list = NULL;
+
+    (void)timeouts;
+    if (status == ARES_SUCCESS)
+        status = ares_parse_txt_reply_ext(bytes, length, &list);
+    if (status == ARES_SUCCESS)
+        take_txt(question, list);
+    else
+        say_why(question, question->txt_name, ares_strerror(status));
+    if (list)
+        ares_free_data(list);
+    question->state = QUESTION_READY;
+}
+
+static int family_of(enum multiaddr_code kind)
+{
+    return kind == MULTIADDR_DNS4 ? AF_INET : kind == MULTIADDR_DNS6 ? AF_INET6 : AF_UNSPEC;
+}
+
+/* Callbacks may come at once: they leave the question READY or not. */
+static void ask_dns(struct question *question)
+{
+    struct resolver *resolver = question->resolver;
+    char name[MULTIADDR_HOST_SIZE];
+    enum multiaddr_code kind;
+    struct ares_addrinfo_hints hints = {.ai_flags = ARES_AI_NOSORT, .ai_socktype = SOCK_STREAM};
+
+    question->state = QUESTION_DNS;
+    if (question->txt_name[0]) {
+        ares_query(resolver->channel, question->txt_name, DNS_CLASS_IN, DNS_TYPE_TXT, on_txt, question);
+        return;
+    }
+    multiaddr_host(&question->names[question->name_at], name, sizeof(name), &kind);
+    hints.ai_family = family_of(kind);
+    ares_getaddrinfo(resolver->channel, name, NULL, &hints, on_host, question);
+}
+
+/* ---- offloaded: files ---- */
+
+static void init_library(void)
+{
+    ares_library_init(ARES_LIB_INIT_ALL);
+}
+
+static void run_job(void *argument, uint64_t result[3])
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct job *job = argument;
+
+    result[0] = (uint64_t)(uintptr_t)job;
+    if (job->question) {
+        FILE *file = fopen("/etc/hosts", "re");
+        if (!file)
+            return;
+        job->found_count = hosts_find(job->found, HOSTS_ADDRESSES_MAX, file, job->name, job->family);
+        fclose(file);
+        return;
+    }
+    pthread_once(&once, init_library);
+    struct ares_options options = {
+        .timeout = RESOLVER_TIMEOUT_MS,
+        .tries = RESOLVER_TRIES,
+        .lookups = (char[]){"b"}, /* name servers only: the hosts file was looked into before */
+        .sock_state_cb = on_socket_state,
+        .sock_state_cb_data = job->resolver,
+    };
+    job->status = ares_init_options(&job->channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+                                    ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
+}
+
+static void drop_job(void *argument)
+{
+    struct job *job = argument;
+
+    if (job->channel)
+        ares_destroy(job->channel); /* has never asked: no callback comes */
+    free(job);
+}
+
+static bool start_job(struct resolver *resolver, struct question *question, const char *name, int family)
+{
+    struct job *job = calloc(1, sizeof(*job));
+
+    if (!job)
+        return false;
+    job->resolver = resolver;
+    job->question = question;
+    job->family = family;
+    if (name)
+        snprintf(job->name, sizeof(job->name), "%s", name);
+    if (offload_run(resolver->context, resolver->next_job++, run_job, job, drop_job) < 0) {
+        free(job);
+        return false;
+    }
+    resolver->jobs++;
+    return true;
+}
+
+static void on_hosts_read(struct question *question, const struct job *job)
+{
+    for (size_t i = 0; i < job->found_count; i++)
+        keep_resolved(question, (const struct sockaddr *)&job->found[i]);
+    question->state = QUESTION_CHANNEL;
+    if (job->found_count > 0) {
+        question->name_at++;
+        question->state = QUESTION_READY;
+    }
+}
+
+static void on_configured(struct resolver *resolver, struct job *job)
+{
+    resolver->channel_asked = false;
+    if (job->status == ARES_SUCCESS && !resolver->stopping) {
+        resolver->channel = job->channel;
+        resolver->channel_ns = resolver->context->now_ns;
+        job->channel = NULL;
+        return;
+    }
+    for (struct question *question = resolver->questions; question; question = question->next) {
+        if (question->state != QUESTION_CHANNEL)
+            continue;
+        say_why(question, "/etc/resolv.conf", ares_strerror(job->status));
+        question->name_at = question->name_count;
+        question->state = QUESTION_READY;
+    }
+}
+
+static void on_offloaded(struct resolver *resolver, const struct message *message)
+{
+    struct job *job = (struct job *)(uintptr_t)message->body.u64[0];
+
+    resolver->jobs--;
+    if (job->question)
+        on_hosts_read(job->question, job);
+    else
+        on_configured(resolver, job);
+    drop_job(job);
+}
+
+/* ---- questions ---- */
+
+static void ask_host(struct question *question)
+{
+    struct resolver *resolver = question->resolver;
+    const struct resolver_zone *zone = node_of(resolver->context)->own->zone;
+    struct sockaddr_storage found[HOSTS_ADDRESSES_MAX];
+    char name[MULTIADDR_HOST_SIZE];
+    enum multiaddr_code kind;
+
+    question->txt_name[0] = '\0';
+    if (multiaddr_host(&question->names[question->name_at], name, sizeof(name), &kind) < 0) {
+        question->name_at++;
+        return;
+    }
+    size_t count = hosts_local(found, HOSTS_ADDRESSES_MAX, name, family_of(kind));
+    for (size_t i = 0; i < count; i++)
+        keep_resolved(question, (struct sockaddr *)&found[i]);
+    if (count > 0)
+        question->name_at++;
+    else if (zone)
+        ask_zone(question, zone, name, family_of(kind));
+    else
+        question->state = start_job(resolver, question, name, family_of(kind)) ? QUESTION_HOSTS : QUESTION_CHANNEL;
+}
+
+static void ask_txt(struct question *question)
+{
+    const struct resolver_zone *zone = node_of(question->resolver->context)->own->zone;
+
+    if (zone)
+        ask_zone(question, zone, question->txt_name, AF_UNSPEC);
+    else
+        question->state = QUESTION_CHANNEL;
+}
+
+/* One step of a question that is READY; true when it has its answer. */
+static bool advance(struct question *question)
+{
+    struct multiaddr address;
+
+    if (question->resolver->stopping) {
+        question->answer.error = P2P_ERR_NODE_CLOSING;
+        return true;
+    }
+    if (question->walking && dnsaddr_walk_next(&question->walk, question->txt_name)) {
+        ask_txt(question);
+        return false;
+    }
+    if (question->walking) {
+        while (dnsaddr_walk_result(&question->walk, &address))
+            keep_result(question, &address);
+        dnsaddr_walk_fini(&question->walk);
+        question->walking = false;
+    }
+    if (question->name_at == question->name_count)
+        return true;
+    ask_host(question);
+    return false;
+}
+
+static void refuse(struct actor_context *context, const struct message *request, int error)
+{
+    struct message message = {.type = RESOLVER_MSG_RESOLVED, .kind = MESSAGE_CONTROL};
+    struct resolver_answer *answer;
+
+    message.buffer = buffer_new_foreign(sizeof(*answer));
+    if (message.buffer) {
+        answer = (struct resolver_answer *)(void *)message.buffer->data;
+        memset(answer, 0, sizeof(*answer));
+        answer->error = error;
+        message.length = sizeof(*answer);
+    }
+    actor_answer(context, request, &message);
+}
+
+static void on_resolve(struct actor_context *context, struct resolver *resolver, struct message *message)
+{
+    struct question *question = NULL;
+    struct multiaddr address;
+    int error = resolver->stopping ? P2P_ERR_NODE_CLOSING :
+                resolver->question_count == RESOLVER_QUESTIONS_MAX ? P2P_ERR_CALL_FULL : 0;
+
+    memcpy(&address, message->buffer->data, sizeof(address));
+    if (!error && !(question = calloc(1, sizeof(*question))))
+        error = P2P_ERR_CALL_NOMEM;
+    if (!error && dnsaddr_walk_init(&question->walk, &address) == 0)
+        question->walking = true;
+    else if (!error)
+        question->names[question->name_count++] = address;
+    if (error) {
+        refuse(context, message, error);
+        return;
+    }
+    question->resolver = resolver;
+    question->request = *message;
+    question->request.buffer = NULL;
+    question->next = resolver->questions;
+    resolver->questions = question;
+    resolver->question_count++;
+}
+
+static void on_stop(struct resolver *resolver)
+{
+    resolver->stopping = true;
+    if (resolver->channel)
+        ares_destroy(resolver->channel); /* every question under way is called back */
+    resolver->channel = NULL;
+}
+
+static void on_ready(struct resolver *resolver, const struct message *message)
+{
+    ares_socket_t descriptor = (ares_socket_t)message->body.i64[1];
+    int64_t events = message->body.i64[0] < 0 ? POLLIN | POLLOUT : message->body.i64[0];
+
+    for (unsigned i = 0; i < resolver->watched_count; i++) {
+        if (resolver->watched[i].descriptor != descriptor)
+            continue;
+        resolver->watched[i].armed = 0;
+        if (resolver->channel)
+            ares_process_fd(resolver->channel, events & ~POLLOUT ? descriptor : ARES_SOCKET_BAD,
+                            events & POLLOUT ? descriptor : ARES_SOCKET_BAD);
+        return;
+    }
+}
+
+static void receive(struct actor_context *context, void *state, struct message *message)
+{
+    struct resolver *resolver = state;
+
+    resolver->context = context;
+    switch (message->type) {
+    case MESSAGE_STOP:
+        on_stop(resolver);
+        break;
+    case MESSAGE_TIMER:
+        if (resolver->channel)
+            ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+        break;
+    case MESSAGE_OFFLOADED:
+        on_offloaded(resolver, message);
+        break;
+    case MESSAGE_IO_READY:
+        on_ready(resolver, message);
+        break;
+    case RESOLVER_MSG_RESOLVE:
+        on_resolve(context, resolver, message);
+        break;
+    default:
+        break;
+    }
+    resolver->context = NULL;
+}
+
+/* The channel for those who wait for it; one that was idle for long is made
+ * anew, for the name servers may have changed. */
+static void serve_channel(struct resolver *resolver)
+{
+    unsigned waiting = 0, asked = 0;
+
+    for (struct question *question = resolver->questions; question; question = question->next) {
+        if (resolver->stopping && question->state == QUESTION_CHANNEL)
+            question->state = QUESTION_READY;
+        waiting += question->state == QUESTION_CHANNEL;
+        asked += question->state == QUESTION_DNS;
+    }
+    if (waiting == 0 || resolver->channel_asked)
+        return;
+    if (resolver->channel && asked == 0 &&
+        resolver->context->now_ns - resolver->channel_ns > RESOLVER_CONFIG_NS_MAX) {
+        ares_destroy(resolver->channel);
+        resolver->channel = NULL;
+    }
+    if (!resolver->channel) {
+        resolver->channel_asked = start_job(resolver, NULL, NULL, AF_UNSPEC);
+        if (!resolver->channel_asked) { /* offload is full: later */
+            actor_deadline(resolver->context, resolver->context->now_ns + RESOLVER_TIMEOUT_MS * 1000000ull);
+        }
+        return;
+    }
+    for (struct question *question = resolver->questions; question; question = question->next)
+        if (question->state == QUESTION_CHANNEL)
+            ask_dns(question);
+}
+
+/* Answers what is ready to be answered; true when a step was made. */
+static bool serve_questions(struct resolver *resolver)
+{
+    bool moved = false;
+
+    for (struct question **at = &resolver->questions; *at;) {
+        struct question *question = *at;
+        bool done = false;
+        while (!done && question->state == QUESTION_READY) {
+            done = advance(question);
+            moved = true;
+        }
+        if (!done) {
+            at = &question->next;
+            continue;
+        }
+        *at = question->next;
+        resolver->question_count--;
+        answer_question(question);
+    }
+    return moved;
+}
+
+static void set_timer(struct resolver *resolver)
+{
+    struct timeval wait;
+
+    if (!resolver->channel || !ares_timeout(resolver->channel, NULL, &wait))
+        return;
+    actor_deadline(resolver->context, resolver->context->now_ns + (uint64_t)wait.tv_sec * 1000000000u +
+                   (uint64_t)wait.tv_usec * 1000u);
+}
+
+static void pump(struct actor_context *context, void *state)
+{
+    struct resolver *resolver = state;
+
+    resolver->context = context;
+    do {
+        serve_channel(resolver);
+    } while (serve_questions(resolver));
+    arm_sockets(resolver);
+    set_timer(resolver);
+    resolver->context = NULL;
+    if (resolver->stopping && resolver->jobs == 0 && resolver->question_count == 0)
+        actor_exit(context);
+}
+
+static void on_fini(struct actor_context *context, void *state)
+{
+    struct resolver *resolver = state;
+
+    resolver->context = context;
+    if (resolver->channel)
+        ares_destroy(resolver->channel);
+    assert(resolver->question_count == 0);
+}
+
+const struct actor_class resolver_class = {
+    .name = "resolver",
+    .state_bytes = sizeof(struct resolver),
+    .mail_max = RESOLVER_QUESTIONS_MAX,
+    .receive = receive,
+    .pump = pump,
+    .fini = on_fini,
+};
+
+int resolver_tell(struct actor_context *context, struct actor_ref resolver, uint32_t request_id,
+                  const struct multiaddr *question)
+{
+    struct message message = {
+        .type = RESOLVER_MSG_RESOLVE,
+        .kind = MESSAGE_REQUEST,
+        .request_id = request_id,
+        .to = resolver,
+        .buffer = buffer_new_foreign(sizeof(*question)),
+        .length = sizeof(*question),
+    };
+
+    if (!message.buffer)
+        return P2P_ERR_CALL_NOMEM;
+    memcpy(message.buffer->data, question, sizeof(*question));
+    int error = actor_tell(context, &message);
+    if (error)
+        buffer_unref(message.buffer);
+    return error;
+}
