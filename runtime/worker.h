@@ -94,5 +94,7 @@ void scope_stats_read(struct scope *scope, struct scope_stats *out);
 enum scope_limits { SCOPE_COUNTERS_MAX = 128 };
 void scope_count(struct scope *scope, struct worker *worker, unsigned counter, int64_t delta);
 int64_t scope_counter(struct scope *scope, unsigned counter);
+/* One worker's part of it. */
+int64_t scope_counter_of(struct scope *scope, unsigned worker_index, unsigned counter);
 
 #endif
