@@ -30,6 +30,7 @@ enum session_message {
     SESSION_MSG_DIAL = MESSAGE_START, /* from session_tell_dial */
     SESSION_MSG_CLOSE = MESSAGE_OWN,
     SESSION_MSG_DIALLED,     /* to the dialer: body.i64[0] 0 or the error; body.u64[1] 1 when TCP was connected */
+    SESSION_MSG_DIALLING,    /* to the dialer, before: `from` is the session, to be told to close if it loses */
     SESSION_MSG_OPEN_STREAM,
     SESSION_MSG_PING,
     SESSION_MSG_PUSH,
@@ -63,6 +64,9 @@ void session_tell_dial(struct actor_context *context, unsigned worker_index, uin
 
 /* From any thread.  Closes in order, with `code` in a GoAway.  Cannot fail. */
 void session_tell_close(struct p2p_node *node, struct actor_ref session, uint32_t code);
+/* Ends, on this worker, what is not yet in the registry: every connection of
+ * context->scope that is being made.  For the way down. */
+void session_stop_handshakes(struct actor_context *context);
 /* From any thread.  Has the session tell its peer our new protocols or
  * addresses (identify push), if it speaks that. */
 void session_tell_push(struct p2p_node *node, struct actor_ref session);

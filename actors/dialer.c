@@ -1,0 +1,725 @@
+#include "actors/dialer.h"
+
+#include "actors/node_private.h"
+#include "actors/registry.h"
+#include "actors/resolver.h"
+#include "actors/session.h"
+#include "actors/text.h"
+#include "crypto/table.h"
+#include "runtime/buffer.h"
+#include "runtime/log.h"
+#include "runtime/semaphore.h"
+
+#include <assert.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One call that waits for a dial. */
+struct request {
+    struct request *next;
+    struct waiter *waiter;
+    struct peer_id id;
+    struct multiaddr address;
+    uint64_t deadline_ns;
+};
+
+/* An address to try. */
+struct candidate {
+    struct multiaddr address;
+    bool tried;
+};
+
+enum permit_state { PERMIT_NONE, PERMIT_ASKED, PERMIT_HELD };
+
+struct dial {
+    struct dial *next, *previous;
+    struct peer_id id;
+    struct request *requests;
+    struct pending *pending;     /* answers that it waits for */
+    struct candidate *candidates;
+    unsigned candidate_count, candidate_capacity;
+    unsigned attempts;           /* under way */
+    unsigned questions;          /* asked of the resolver */
+    bool last_was_v6;
+    enum permit_state permit;
+    uint32_t permit_request;
+    uint64_t next_ns;            /* when the next address is tried */
+    int error;                   /* the most telling failure, and its sentence */
+    struct p2p_error_text text;
+};
+
+/* What an answer belongs to, by its request id. */
+struct pending {
+    enum pending_kind { PENDING_ATTEMPT, PENDING_QUESTION, PENDING_PERMIT } kind;
+    struct dial *dial;           /* NULL: it was decided without this answer */
+    struct pending *next, *previous; /* of the same dial */
+    struct actor_ref session;    /* of an attempt, once it has said so */
+    struct multiaddr address;    /* of an attempt or a question */
+};
+
+struct dialer {
+    struct actor_ref permits;
+    struct actor_ref resolver;
+    struct table dials;          /* peer id -> struct dial */
+    struct table pending;        /* request id -> struct pending */
+    struct dial *head, *tail;
+    unsigned request_count;
+    unsigned attempt_count;      /* of all dials, and those decided without them */
+    unsigned next_worker;
+    uint32_t next_request;
+    bool stopping;
+};
+
+/* ---- asking, from any thread ---- */
+
+/* What a message carries; its waiter is finished even if nobody reads it. */
+struct parcel {
+    struct waiter *waiter; /* NULL: taken */
+    struct multiaddr address;
+    struct peer_id id;
+    uint64_t deadline_ns;
+};
+
+static void drop_parcel(void *data)
+{
+    struct parcel *parcel = data;
+
+    if (!parcel->waiter)
+        return;
+    text_set(&parcel->waiter->text, "the node is closing");
+    waiter_finish(parcel->waiter, P2P_ERR_NODE_CLOSING);
+}
+
+int dialer_connect(struct p2p_node *node, const struct multiaddr *address, const struct peer_id *id,
+                   uint64_t deadline_ns, struct waiter *waiter)
+{
+    struct message message = {
+        .type = DIALER_MSG_CONNECT,
+        .kind = MESSAGE_DATA,
+        .to = node->own->dialer,
+        .buffer = buffer_new_parcel(sizeof(struct parcel), drop_parcel),
+        .length = sizeof(struct parcel),
+    };
+
+    if (!message.buffer)
+        return P2P_ERR_CALL_NOMEM;
+    struct parcel *parcel = (struct parcel *)(void *)message.buffer->data;
+    *parcel = (struct parcel){waiter, *address, *id, deadline_ns};
+    int error = node_post(node, &message);
+    if (error) {
+        parcel->waiter = NULL;
+        buffer_unref(message.buffer);
+    }
+    return error;
+}
+
+/* ---- pending answers ---- */
+
+static struct pending *pending_new(struct dialer *dialer, struct dial *dial, enum pending_kind kind, uint32_t *id)
+{
+    struct pending *pending = calloc(1, sizeof(*pending));
+
+    if (!pending)
+        return NULL;
+    do {
+        *id = ++dialer->next_request;
+    } while (*id == 0 || table_find(&dialer->pending, id, NULL));
+    if (table_insert_pointer(&dialer->pending, id, pending) < 0) {
+        free(pending);
+        return NULL;
+    }
+    pending->kind = kind;
+    pending->dial = dial;
+    pending->next = dial->pending;
+    if (pending->next)
+        pending->next->previous = pending;
+    dial->pending = pending;
+    return pending;
+}
+
+static void pending_unlink(struct pending *pending)
+{
+    if (!pending->dial)
+        return;
+    *(pending->previous ? &pending->previous->next : &pending->dial->pending) = pending->next;
+    if (pending->next)
+        pending->next->previous = pending->previous;
+    pending->next = pending->previous = NULL;
+    pending->dial = NULL;
+}
+
+static void pending_free(struct dialer *dialer, uint32_t id, struct pending *pending)
+{
+    pending_unlink(pending);
+    table_remove(&dialer->pending, &id, NULL);
+    free(pending);
+}
+
+/* ---- dials ---- */
+
+static struct dial *dial_new(struct dialer *dialer, const struct peer_id *id)
+{
+    struct dial *dial = calloc(1, sizeof(*dial));
+
+    if (!dial)
+        return NULL;
+    dial->id = *id;
+    if (table_insert_pointer(&dialer->dials, id, dial) < 0) {
+        free(dial);
+        return NULL;
+    }
+    dial->previous = dialer->tail;
+    *(dialer->tail ? &dialer->tail->next : &dialer->head) = dial;
+    dialer->tail = dial;
+    return dial;
+}
+
+static void dial_free(struct dialer *dialer, struct dial *dial)
+{
+    *(dial->previous ? &dial->previous->next : &dialer->head) = dial->next;
+    *(dial->next ? &dial->next->previous : &dialer->tail) = dial->previous;
+    free(dial->candidates);
+    free(dial);
+}
+
+static void finish_request(struct dialer *dialer, struct dial *dial, struct request *request, int error)
+{
+    struct waiter *waiter = request->waiter;
+
+    peer_id_to_text(&dial->id, waiter->id);
+    if (error && !waiter->text.text[0])
+        waiter->text = dial->text;
+    dialer->request_count--;
+    waiter_finish(waiter, error);
+    free(request);
+}
+
+/* Its attempts that are still under way lose: those that we know are told, the
+ * others when they answer. */
+static void abandon_pending(struct actor_context *context, struct dial *dial)
+{
+    while (dial->pending) {
+        struct pending *pending = dial->pending;
+        pending_unlink(pending);
+        if (pending->kind == PENDING_ATTEMPT && !actor_ref_is_none(pending->session))
+            session_tell_close(node_of(context), pending->session, SESSION_CLOSE_NORMAL);
+    }
+}
+
+/* The outcome for all who wait, and the end of the dial. */
+static void settle(struct actor_context *context, struct dialer *dialer, struct dial *dial, int error)
+{
+    while (dial->requests) {
+        struct request *request = dial->requests;
+        dial->requests = request->next;
+        finish_request(dialer, dial, request, error);
+    }
+    if (dial->permit != PERMIT_NONE)
+        semaphore_release(context, dialer->permits, dial->permit_request);
+    abandon_pending(context, dial);
+    table_remove(&dialer->dials, &dial->id, NULL);
+    dial_free(dialer, dial);
+}
+
+/* Of several failures the one that says most is told. */
+static int weight(int error)
+{
+    static const int telling[] = {P2P_ERR_CALL_TIMEOUT, P2P_ERR_CONN_UNREACHABLE, P2P_ERR_CONN_TIMEOUT,
+                                  P2P_ERR_CONN_REFUSED, P2P_ERR_CONN_LIMIT, P2P_ERR_CONN_CLOSED,
+                                  P2P_ERR_CONN_RESET, P2P_ERR_CONN_NEGOTIATION, P2P_ERR_CONN_PROTOCOL,
+                                  P2P_ERR_CONN_AUTH, P2P_ERR_CONN_PEER_ID};
+    int count = (int)(sizeof(telling) / sizeof(telling[0]));
+
+    for (int i = 0; i < count; i++)
+        if (telling[i] == error)
+            return i + 1;
+    return error ? count : 0;
+}
+
+static const char *remedy(int error)
+{
+    switch (error) {
+    case P2P_ERR_CONN_REFUSED:
+        return "nobody listens there; check address and port, and that the peer runs";
+    case P2P_ERR_CONN_UNREACHABLE:
+        return "there is no way to it; check the address and this machine's network";
+    case P2P_ERR_CONN_TIMEOUT:
+    case P2P_ERR_CALL_TIMEOUT:
+        return "no answer in time; check the address, and firewalls on the way, or allow more time";
+    case P2P_ERR_CONN_PEER_ID:
+        return "another peer answers there; ask for the peer's present address or id";
+    case P2P_ERR_CONN_AUTH:
+        return "whoever answers there could not prove its identity; do not trust that address";
+    case P2P_ERR_CONN_NEGOTIATION:
+        return "no security or muxer in common; the peer must speak /noise and /yamux/1.0.0";
+    case P2P_ERR_CONN_PROTOCOL:
+    case P2P_ERR_CONN_FLOW:
+        return "what answers there does not speak libp2p; check the port";
+    case P2P_ERR_CONN_RESET:
+    case P2P_ERR_CONN_CLOSED:
+    case P2P_ERR_CONN_GOAWAY:
+        return "the peer hung up during the handshake; it may be full or refuse us; try again later";
+    case P2P_ERR_CONN_LIMIT:
+        return "this node has as many connections as it may have; close some, or raise its limit";
+    case P2P_ERR_NODE_CLOSING:
+        return "the node is closing";
+    default:
+        return p2p_error_string(error);
+    }
+}
+
+static void say(struct p2p_error_text *out, const struct dial *dial, const struct multiaddr *address,
+                const char *why)
+{
+    struct multiaddr full = *address;
+    char text[P2P_ADDRESS_TEXT_BYTES];
+
+    multiaddr_with_peer_id(&full, &dial->id);
+    if (multiaddr_to_text(&full, text, sizeof(text)) < 0)
+        peer_id_to_text(&dial->id, text);
+    text_set(out, "%.330s: %s", text, why);
+}
+
+static void note_failure(struct dial *dial, const struct multiaddr *address, int error, const char *why)
+{
+    if (weight(error) < weight(dial->error))
+        return;
+    dial->error = error;
+    say(&dial->text, dial, address, why ? why : remedy(error));
+}
+
+/* ---- addresses to try ---- */
+
+static bool is_v6(const struct multiaddr *address)
+{
+    struct multiaddr_component component;
+
+    return multiaddr_find(address, MULTIADDR_IP6, &component);
+}
+
+static void add_candidate(struct dial *dial, const struct multiaddr *address)
+{
+    for (unsigned i = 0; i < dial->candidate_count; i++)
+        if (multiaddr_equal(&dial->candidates[i].address, address))
+            return;
+    if (dial->candidate_count == DIALER_CANDIDATES_MAX)
+        return;
+    if (dial->candidate_count == dial->candidate_capacity) {
+        unsigned capacity = dial->candidate_capacity ? dial->candidate_capacity * 2 : 1;
+        struct candidate *grown = realloc(dial->candidates, capacity * sizeof(*grown));
+        if (!grown)
+            return;
+        dial->candidates = grown;
+        dial->candidate_capacity = capacity;
+    }
+    dial->candidates[dial->candidate_count++] = (struct candidate){.address = *address};
+}
+
+/* The next one of the other family than the last, IPv6 first (RFC 8305, 4). */
+static struct candidate *next_candidate(struct dial *dial)
+{
+    struct candidate *any = NULL;
+
+    for (unsigned i = 0; i < dial->candidate_count; i++) {
+        struct candidate *candidate = &dial->candidates[i];
+        if (candidate->tried)
+            continue;
+        if (is_v6(&candidate->address) != dial->last_was_v6)
+            return candidate;
+        if (!any)
+            any = candidate;
+    }
+    return any;
+}
+
+static void ask_resolver(struct actor_context *context, struct dialer *dialer, struct dial *dial,
+                         const struct multiaddr *address)
+{
+    uint32_t id;
+    struct pending *pending = pending_new(dialer, dial, PENDING_QUESTION, &id);
+    int error = pending ? resolver_tell(context, dialer->resolver, id, address) : P2P_ERR_CALL_NOMEM;
+
+    if (error) {
+        note_failure(dial, address, error, "too many names are being looked up; try again later");
+        if (pending)
+            pending_free(dialer, id, pending);
+        return;
+    }
+    pending->address = *address;
+    dial->questions++;
+}
+
+/* ---- attempts ---- */
+
+static uint64_t dial_deadline(const struct dial *dial)
+{
+    uint64_t deadline_ns = 0;
+
+    for (const struct request *request = dial->requests; request; request = request->next)
+        if (request->deadline_ns > deadline_ns)
+            deadline_ns = request->deadline_ns;
+    return deadline_ns;
+}
+
+static int prepare(struct session_dial *out, const struct dial *dial, const struct multiaddr *address)
+{
+    char zone[MULTIADDR_ZONE_SIZE];
+    uint32_t zone_index = 0;
+
+    if (multiaddr_zone(address, zone) == 0)
+        zone_index = if_nametoindex(zone);
+    memset(out, 0, sizeof(*out));
+    out->remote = *address;
+    out->expected = dial->id;
+    out->deadline_ns = dial_deadline(dial);
+    return multiaddr_to_sockaddr(address, &out->address, &out->address_length, zone_index);
+}
+
+/* Counts a connection in, if there is room. */
+static bool reserve(struct p2p_node *node)
+{
+    int64_t connections = __atomic_add_fetch(&node->connections, 1, __ATOMIC_RELAXED);
+
+    if (!node->config.connections_max || connections <= node->config.connections_max)
+        return true;
+    __atomic_sub_fetch(&node->connections, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+static void try_candidate(struct actor_context *context, struct dialer *dialer, struct dial *dial,
+                          struct candidate *candidate)
+{
+    struct session_dial session_dial;
+    struct pending *pending;
+    uint32_t id;
+
+    candidate->tried = true;
+    dial->last_was_v6 = is_v6(&candidate->address);
+    if (prepare(&session_dial, dial, &candidate->address) < 0) {
+        note_failure(dial, &candidate->address, P2P_ERR_CALL_NOT_FOUND, "this machine has no such interface");
+        return;
+    }
+    pending = pending_new(dialer, dial, PENDING_ATTEMPT, &id);
+    if (!pending) {
+        note_failure(dial, &candidate->address, P2P_ERR_CALL_NOMEM, NULL);
+        return;
+    }
+    if (!reserve(node_of(context))) {
+        pending_free(dialer, id, pending);
+        note_failure(dial, &candidate->address, P2P_ERR_CONN_LIMIT, NULL);
+        return;
+    }
+    pending->address = candidate->address;
+    dial->attempts++;
+    dialer->attempt_count++;
+    dial->next_ns = context->now_ns + DIALER_STAGGER_NS;
+    session_tell_dial(context, dialer->next_worker++ % runtime_workers(worker_runtime(context->worker)), id,
+                      &session_dial);
+}
+
+static void ask_permit(struct actor_context *context, struct dialer *dialer, struct dial *dial)
+{
+    struct pending *pending = pending_new(dialer, dial, PENDING_PERMIT, &dial->permit_request);
+
+    if (!pending)
+        return; /* asked again with the next event */
+    dial->permit = PERMIT_ASKED;
+    semaphore_acquire(context, dialer->permits, dial->permit_request, SEMAPHORE_PRIORITY_USER);
+}
+
+/* Does what is due for a dial; it may be gone afterwards. */
+static void drive(struct actor_context *context, struct dialer *dialer, struct dial *dial)
+{
+    struct candidate *candidate;
+
+    if (dial->permit == PERMIT_NONE && dial->candidate_count > 0)
+        ask_permit(context, dialer, dial);
+    while (dial->permit == PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX &&
+           (dial->attempts == 0 || context->now_ns >= dial->next_ns) && (candidate = next_candidate(dial)))
+        try_candidate(context, dialer, dial, candidate);
+    if (dial->attempts > 0 || dial->questions > 0 || next_candidate(dial))
+        return;
+    settle(context, dialer, dial, dial->error ? dial->error : P2P_ERR_CONN_UNREACHABLE);
+}
+
+/* ---- handlers ---- */
+
+static void refuse(struct waiter *waiter, const struct peer_id *id, int error, const char *why)
+{
+    peer_id_to_text(id, waiter->id);
+    text_set(&waiter->text, "%s: %s", waiter->id, why);
+    waiter_finish(waiter, error);
+}
+
+/* Finishes what needs no dial. */
+static bool answer_at_once(struct actor_context *context, struct dialer *dialer, const struct parcel *parcel)
+{
+    struct p2p_node *node = node_of(context);
+    struct actor_ref session;
+
+    if (dialer->stopping) {
+        refuse(parcel->waiter, &parcel->id, P2P_ERR_NODE_CLOSING, remedy(P2P_ERR_NODE_CLOSING));
+    } else if (peer_id_equal(&parcel->id, &node->id)) {
+        refuse(parcel->waiter, &parcel->id, P2P_ERR_CALL_INVALID,
+               "this is the id of this node itself; give the address of another one");
+    } else if (registry_find(node->registry, &session, &parcel->id)) {
+        peer_id_to_text(&parcel->id, parcel->waiter->id);
+        waiter_finish(parcel->waiter, 0);
+    } else if (dialer->request_count == DIALER_REQUESTS_MAX) {
+        refuse(parcel->waiter, &parcel->id, P2P_ERR_CALL_FULL, "too many dials wait; try again later");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void on_connect(struct actor_context *context, struct dialer *dialer, struct message *message)
+{
+    struct parcel *carried = (struct parcel *)(void *)message->buffer->data;
+    struct parcel parcel = *carried;
+
+    carried->waiter = NULL;
+    if (answer_at_once(context, dialer, &parcel))
+        return;
+    struct dial *dial = table_find_pointer(&dialer->dials, &parcel.id);
+    struct request *request = calloc(1, sizeof(*request));
+    if (!request || (!dial && !(dial = dial_new(dialer, &parcel.id)))) {
+        free(request);
+        refuse(parcel.waiter, &parcel.id, P2P_ERR_CALL_NOMEM, p2p_error_string(P2P_ERR_CALL_NOMEM));
+        return;
+    }
+    request->waiter = parcel.waiter;
+    request->deadline_ns = parcel.deadline_ns;
+    request->address = parcel.address;
+    request->next = dial->requests;
+    dial->requests = request;
+    dialer->request_count++;
+    if (multiaddr_is_resolvable(&parcel.address))
+        ask_resolver(context, dialer, dial, &parcel.address);
+    else
+        add_candidate(dial, &parcel.address);
+    drive(context, dialer, dial);
+}
+
+static void on_resolved(struct actor_context *context, struct dialer *dialer, struct dial *dial,
+                        const struct multiaddr *question, const struct message *message)
+{
+    struct resolver_answer answer = {.error = P2P_ERR_CONN_UNREACHABLE, .why = "the resolver is gone"};
+
+    dial->questions--;
+    if (message->type == RESOLVER_MSG_RESOLVED && message->buffer)
+        memcpy(&answer, message->buffer->data, sizeof(answer));
+    for (uint32_t i = 0; i < answer.count; i++)
+        add_candidate(dial, &answer.addresses[i]);
+    if (answer.error && answer.others > 0)
+        note_failure(dial, question, P2P_ERR_CALL_UNSUPPORTED,
+                     "its names lead to no plain TCP address; use another address of the peer");
+    else if (answer.error)
+        note_failure(dial, question, answer.error, answer.why[0] ? answer.why : NULL);
+    drive(context, dialer, dial);
+}
+
+static void on_dialled(struct actor_context *context, struct dialer *dialer, struct dial *dial,
+                       const struct multiaddr *address, const struct message *message)
+{
+    int error = message->type == MESSAGE_GONE ? P2P_ERR_CALL_NOMEM : (int)message->body.i64[0];
+
+    dial->attempts--;
+    if (!error) {
+        settle(context, dialer, dial, 0);
+        return;
+    }
+    note_failure(dial, address, error, NULL);
+    dial->next_ns = context->now_ns; /* the next one need not wait for a lost one */
+    drive(context, dialer, dial);
+}
+
+static void on_grant(struct actor_context *context, struct dialer *dialer, struct dial *dial,
+                     const struct message *message)
+{
+    if (message->type == MESSAGE_GRANT && message->body.u64[0] > 0) {
+        dial->permit = PERMIT_HELD;
+        drive(context, dialer, dial);
+        return;
+    }
+    dial->permit = PERMIT_NONE;
+    text_set(&dial->text, "too many dials wait; try again later");
+    settle(context, dialer, dial, P2P_ERR_CALL_FULL);
+}
+
+/* An answer that came after its dial was decided. */
+static void on_late(struct actor_context *context, const struct pending *pending, const struct message *message)
+{
+    if (pending->kind == PENDING_ATTEMPT && message->type == SESSION_MSG_DIALLED && message->body.i64[0] == 0)
+        session_tell_close(node_of(context), message->from, SESSION_CLOSE_NORMAL);
+}
+
+static void on_answer(struct actor_context *context, struct dialer *dialer, struct message *message)
+{
+    struct pending *found = table_find_pointer(&dialer->pending, &message->request_id);
+
+    if (!found)
+        return;
+    struct pending pending = *found;
+    struct dial *dial = pending.dial;
+    pending_free(dialer, message->request_id, found);
+    dialer->attempt_count -= pending.kind == PENDING_ATTEMPT;
+    if (pending.kind == PENDING_ATTEMPT && message->type == MESSAGE_GONE) /* no session was there to count it */
+        __atomic_sub_fetch(&node_of(context)->connections, 1, __ATOMIC_RELAXED);
+    if (!dial)
+        on_late(context, &pending, message);
+    else if (pending.kind == PENDING_ATTEMPT)
+        on_dialled(context, dialer, dial, &pending.address, message);
+    else if (pending.kind == PENDING_QUESTION)
+        on_resolved(context, dialer, dial, &pending.address, message);
+    else
+        on_grant(context, dialer, dial, message);
+}
+
+static void on_dialling(struct actor_context *context, struct dialer *dialer, const struct message *message)
+{
+    struct pending *pending = table_find_pointer(&dialer->pending, &message->request_id);
+
+    if (!pending || pending->kind != PENDING_ATTEMPT)
+        return;
+    pending->session = message->from;
+    if (!pending->dial)
+        session_tell_close(node_of(context), message->from, SESSION_CLOSE_NORMAL);
+}
+
+/* Those whose time has run out, and the next steps of the others. */
+static void expire(struct actor_context *context, struct dialer *dialer, struct dial *dial)
+{
+    for (struct request **at = &dial->requests; *at;) {
+        struct request *request = *at;
+        if (context->now_ns < request->deadline_ns) {
+            at = &request->next;
+            continue;
+        }
+        *at = request->next;
+        say(&request->waiter->text, dial, &request->address, remedy(P2P_ERR_CALL_TIMEOUT));
+        finish_request(dialer, dial, request, P2P_ERR_CALL_TIMEOUT);
+    }
+    if (!dial->requests)
+        settle(context, dialer, dial, P2P_ERR_CALL_TIMEOUT);
+    else
+        drive(context, dialer, dial);
+}
+
+static void on_timer(struct actor_context *context, struct dialer *dialer)
+{
+    struct dial *next;
+
+    for (struct dial *dial = dialer->head; dial; dial = next) {
+        next = dial->next;
+        expire(context, dialer, dial);
+    }
+}
+
+static void on_stop(struct actor_context *context, struct dialer *dialer)
+{
+    dialer->stopping = true;
+    while (dialer->head) {
+        text_set(&dialer->head->text, "the node is closing");
+        settle(context, dialer, dialer->head, P2P_ERR_NODE_CLOSING);
+    }
+}
+
+static void receive(struct actor_context *context, void *state, struct message *message)
+{
+    struct dialer *dialer = state;
+
+    switch (message->type) {
+    case MESSAGE_STOP:
+        on_stop(context, dialer);
+        break;
+    case MESSAGE_TIMER:
+        on_timer(context, dialer);
+        break;
+    case MESSAGE_GONE:
+    case MESSAGE_GRANT:
+    case SESSION_MSG_DIALLED:
+    case RESOLVER_MSG_RESOLVED:
+        on_answer(context, dialer, message);
+        break;
+    case SESSION_MSG_DIALLING:
+        on_dialling(context, dialer, message);
+        break;
+    case DIALER_MSG_CONNECT:
+        on_connect(context, dialer, message);
+        break;
+    default:
+        break;
+    }
+}
+
+static void set_timer(struct actor_context *context, const struct dialer *dialer)
+{
+    uint64_t deadline_ns = UINT64_MAX;
+
+    for (struct dial *dial = dialer->head; dial; dial = dial->next) {
+        for (const struct request *request = dial->requests; request; request = request->next)
+            if (request->deadline_ns < deadline_ns)
+                deadline_ns = request->deadline_ns;
+        if (dial->permit == PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX && dial->next_ns < deadline_ns &&
+            next_candidate(dial))
+            deadline_ns = dial->next_ns;
+    }
+    actor_deadline(context, deadline_ns);
+}
+
+/* Attempts under way are awaited to the end: their answers say which
+ * connections to close. */
+static void pump(struct actor_context *context, void *state)
+{
+    struct dialer *dialer = state;
+
+    set_timer(context, dialer);
+    if (dialer->stopping && dialer->attempt_count == 0)
+        actor_exit(context);
+}
+
+static int on_init(struct actor_context *context, void *state, const void *argument)
+{
+    const struct dialer_setup *setup = argument;
+    struct dialer *dialer = state;
+    uint64_t seed = node_of(context)->hash_seed;
+
+    dialer->permits = setup->permits;
+    dialer->resolver = setup->resolver;
+    table_init(&dialer->dials, sizeof(struct peer_id), DIALER_REQUESTS_MAX, seed);
+    table_init(&dialer->pending, sizeof(uint32_t), 1 << 20, seed);
+    return 0;
+}
+
+static void free_pending(struct dialer *dialer)
+{
+    size_t cursor = 0;
+    uint64_t value;
+    const void *key;
+
+    while (table_next(&dialer->pending, &cursor, &key, &value))
+        free((void *)(uintptr_t)value);
+    table_fini(&dialer->pending);
+}
+
+static void on_fini(struct actor_context *context, void *state)
+{
+    struct dialer *dialer = state;
+
+    (void)context;
+    assert(!dialer->head);
+    free_pending(dialer);
+    table_fini(&dialer->dials);
+}
+
+const struct actor_class dialer_class = {
+    .name = "dialer",
+    .state_bytes = sizeof(struct dialer),
+    .mail_max = DIALER_REQUESTS_MAX,
+    .init = on_init,
+    .receive = receive,
+    .pump = pump,
+    .fini = on_fini,
+};
