@@ -6,15 +6,35 @@
 
 /* What only the node's own files see of a node. */
 
+struct addresses;
+struct protocols;
+struct resolver_zone;
+struct waiter;
+
+enum node_phase {
+    NODE_NEW,
+    NODE_STARTING,
+    NODE_STARTED,
+    NODE_CLOSING,
+    NODE_CLOSED,
+};
+
 struct node_private {
     struct p2p_runtime *runtime; /* its own or the one it was given */
     struct protocols *protocols;
-};
+    struct addresses *addresses;
+    const struct resolver_zone *zone; /* instead of the system's resolver; set by a test before the start */
+    int64_t descriptors_max;     /* descriptors from here on are not for connections */
+    unsigned home;               /* the worker of its single actors */
 
-/* NULL only for nodes that a test has made by hand. */
-static inline struct p2p_runtime *node_runtime(const struct p2p_node *node)
-{
-    return node->own ? node->own->runtime : NULL;
-}
+    pthread_mutex_t mutex;       /* for the rest */
+    enum node_phase phase;
+    struct actor_ref root;       /* the actor that starts and ends the others */
+    struct waiter *start_waiter;
+    struct p2p_error_text start_text;
+    struct waiter **close_waiters;
+    size_t close_waiter_count;
+    struct actor_ref dialer;
+};
 
 #endif

@@ -1,0 +1,402 @@
+#include "actors/node_actor.h"
+
+#include "actors/addresses.h"
+#include "actors/app.h"
+#include "actors/config.h"
+#include "actors/protocols.h"
+#include "actors/registry.h"
+#include "actors/session_protocols.h"
+#include "actors/text.h"
+#include "actors/waiter.h"
+#include "crypto/crypto.h"
+#include "crypto/key_file.h"
+#include "net/identify.h"
+#include "runtime/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long p2p_node_free() waits for the root actor's own last breath. */
+#define LAST_BREATH_NS 1000000000ull
+#define START_MS_MAX 30000 /* to bind a few sockets; if it takes longer something is broken */
+
+/* ---- identity ---- */
+
+static int make_directory(const char *path, struct p2p_error_text *text)
+{
+    char partial[CONFIG_PATH_BYTES_MAX];
+    size_t length = strlen(path);
+
+    if (length >= sizeof(partial))
+        return P2P_ERR_CALL_INVALID;
+    memcpy(partial, path, length + 1);
+    for (size_t i = 1; i <= length; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        partial[i] = '\0';
+        if (mkdir(partial, 0700) < 0 && errno != EEXIST && errno != EISDIR && errno != EROFS) {
+            text_set(text, "the data directory %.300s cannot be made: %s; choose another one or change the "
+                     "permissions above it", path, strerror(errno));
+            return P2P_ERR_NODE_KEY;
+        }
+        partial[i] = path[i];
+    }
+    return 0;
+}
+
+/* The identity of a data directory: read, or made there. */
+static int key_of_directory(struct key **key, const char *directory, struct p2p_error_text *text)
+{
+    char path[CONFIG_PATH_BYTES_MAX + 16];
+    char why[KEY_FILE_WHY_BYTES] = "";
+    int error = make_directory(directory, text);
+
+    if (error)
+        return error;
+    snprintf(path, sizeof(path), "%s/identity.key", directory);
+    error = key_file_read(key, why, path);
+    if (error == P2P_ERR_CALL_NOT_FOUND) {
+        error = key_new_random(key, KEY_ED25519, 0);
+        if (!error && (error = key_file_write(*key, why, path)) < 0)
+            key_free(*key);
+        if (error == P2P_ERR_CALL_EXISTS) /* somebody else was faster: it is the identity */
+            error = key_file_read(key, why, path);
+    }
+    if (error)
+        text_set(text, "%s", why[0] ? why : p2p_error_string(error));
+    return error;
+}
+
+static int make_key(struct p2p_node *node, struct p2p_error_text *text)
+{
+    const struct p2p_config *config = &node->config;
+    int error;
+
+    if (config->identity)
+        error = key_from_protobuf(&node->key, config->identity, config->identity_length);
+    else if (config->data_dir)
+        return key_of_directory(&node->key, config->data_dir, text);
+    else
+        error = key_new_random(&node->key, KEY_ED25519, 0);
+    if (error)
+        text_set(text, "the identity is not usable: %s", p2p_error_string(error));
+    return error;
+}
+
+static int make_identity(struct p2p_node *node, struct p2p_error_text *text)
+{
+    struct driver *driver = worker_driver(runtime_worker(node->runtime, 0));
+    uint8_t seed[NOISE_SEED_BYTES];
+    int error = make_key(node, text);
+
+    if (error)
+        return error;
+    peer_id_from_public_key(&node->id, key_public(node->key));
+    peer_id_to_text(&node->id, node->id_text);
+    driver_entropy(driver, &node->hash_seed, sizeof(node->hash_seed));
+    driver_entropy(driver, seed, sizeof(seed));
+    error = noise_static_new(&node->statics, node->key, seed);
+    crypto_wipe(seed, sizeof(seed));
+    return error;
+}
+
+/* ---- making and freeing ---- */
+
+static void write_line(void *argument, enum log_level level, const char *line, size_t length)
+{
+    struct p2p_node *node = argument;
+
+    node->config.log_write(node->config.log_argument, (enum p2p_log_level)level, line, length);
+}
+
+static void start_log(struct p2p_node *node)
+{
+    struct log_sink sink = {
+        .write = write_line,
+        .argument = node,
+        .level = (enum log_level)node->config.log_level,
+        .format = (enum log_format)node->config.log_format,
+    };
+
+    if (node->config.log_write)
+        scope_log_to(node->scope, &sink);
+}
+
+static int make_runtime(struct p2p_node *node, struct p2p_runtime *given, struct p2p_error_text *text)
+{
+    struct node_private *own = node->own;
+
+    if (!given) {
+        int error = p2p_runtime_new(&node->own_runtime, node->config.workers, true, node->config.driver, text);
+        if (error)
+            return error;
+    }
+    own->runtime = given ? given : node->own_runtime;
+    node->runtime = own->runtime->runtime;
+    __atomic_add_fetch(&own->runtime->nodes, 1, __ATOMIC_RELAXED);
+    own->home = __atomic_fetch_add(&own->runtime->placed, 1, __ATOMIC_RELAXED) % runtime_workers(node->runtime);
+    return 0;
+}
+
+/* Then neither the machine's interfaces nor its descriptors count. */
+static bool is_simulated(struct p2p_node *node)
+{
+    return strcmp(driver_name(worker_driver(runtime_worker(node->runtime, 0))), "sim") == 0;
+}
+
+/* Descriptors from here on are kept for files and what else is not a
+ * connection. */
+static int64_t descriptors_max(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return 0;
+    return limit.rlim_cur > 2 * NODE_DESCRIPTOR_RESERVE ? (int64_t)limit.rlim_cur - NODE_DESCRIPTOR_RESERVE :
+                                                           (int64_t)limit.rlim_cur;
+}
+
+static int make_parts(struct p2p_node *node, struct p2p_error_text *text)
+{
+    char prefix[PEER_ID_SHORT_SIZE];
+    int error = make_identity(node, text);
+
+    if (error)
+        return error;
+    peer_id_to_short(&node->id, prefix);
+    node->scope = scope_new(node->runtime, prefix);
+    if (!node->scope)
+        return P2P_ERR_CALL_NOMEM;
+    scope_set_owner(node->scope, node);
+    start_log(node);
+    node->app = app_new(&error);
+    if (!node->app)
+        return error;
+    node->registry = registry_new(node, node->hash_seed);
+    node->own->protocols = protocols_new();
+    node->own->addresses = addresses_new();
+    if (!node->registry || !node->own->protocols || !node->own->addresses)
+        return P2P_ERR_CALL_NOMEM;
+    if (!is_simulated(node))
+        node->own->descriptors_max = descriptors_max();
+    return session_register_protocols(node);
+}
+
+static void free_parts(struct p2p_node *node)
+{
+    struct node_private *own = node->own;
+
+    if (node->scope) {
+        scope_log_to(node->scope, NULL);
+        scope_free(node->scope);
+    }
+    registry_free(node->registry);
+    app_free(node->app);
+    protocols_free(own->protocols);
+    addresses_free(own->addresses);
+    noise_static_free(node->statics);
+    key_free(node->key);
+    if (own->runtime)
+        __atomic_sub_fetch(&own->runtime->nodes, 1, __ATOMIC_RELEASE);
+    p2p_runtime_free(node->own_runtime);
+    config_fini(&node->config);
+    pthread_mutex_destroy(&own->mutex);
+    free(own->close_waiters);
+    free(own);
+    free(node);
+}
+
+int p2p_node_new(struct p2p_node **out, const struct p2p_config *config, struct p2p_runtime *runtime,
+                 struct p2p_error_text *text)
+{
+    struct p2p_node *node = calloc(1, sizeof(*node));
+    struct node_private *own = calloc(1, sizeof(*own));
+
+    text_set(text, "%s", "");
+    if (!node || !own || config_copy(&node->config, config) < 0) {
+        free(own);
+        free(node);
+        return P2P_ERR_CALL_NOMEM;
+    }
+    node->own = own;
+    pthread_mutex_init(&own->mutex, NULL);
+    int error = make_runtime(node, runtime, text);
+    if (!error)
+        error = make_parts(node, text);
+    if (error) {
+        if (text && !text->text[0])
+            text_set(text, "the node could not be made: %s", p2p_error_string(error));
+        free_parts(node);
+        return error;
+    }
+    *out = node;
+    return 0;
+}
+
+/* The root has finished those who wait a moment before it is gone itself. */
+static void await_last_breath(struct p2p_node *node)
+{
+    uint64_t deadline_ns = api_runtime_now_ns(node->runtime) + LAST_BREATH_NS;
+    struct scope_stats stats;
+
+    for (;;) {
+        scope_stats_read(node->scope, &stats);
+        if (stats.actors_live == 0 || api_runtime_now_ns(node->runtime) > deadline_ns)
+            return;
+        if (runtime_threaded(node->runtime))
+            nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+        else
+            runtime_turn(node->runtime, 0);
+    }
+}
+
+void p2p_node_free(struct p2p_node *node)
+{
+    if (!node || p2p_node_close(node, -1) < 0)
+        return;
+    free_parts(node);
+}
+
+/* ---- start and close ---- */
+
+static int begin_start(struct p2p_node *node, struct waiter *waiter)
+{
+    struct node_private *own = node->own;
+    struct message message = {.type = NODE_MSG_START, .kind = MESSAGE_CONTROL};
+    int error = 0;
+
+    pthread_mutex_lock(&own->mutex);
+    if (own->phase != NODE_NEW) {
+        text_set(&own->start_text, "the node was started before; a node starts once");
+        error = P2P_ERR_CALL_STATE;
+    } else {
+        own->phase = NODE_STARTING;
+        own->start_waiter = waiter;
+    }
+    pthread_mutex_unlock(&own->mutex);
+    if (error)
+        return error;
+    error = runtime_spawn(node->runtime, own->home, &node_actor_class, node->scope, &message);
+    if (error) {
+        pthread_mutex_lock(&own->mutex);
+        own->phase = NODE_CLOSED;
+        own->start_waiter = NULL;
+        pthread_mutex_unlock(&own->mutex);
+    }
+    return error;
+}
+
+static void learn_interfaces(struct p2p_node *node)
+{
+    struct sockaddr_storage list[ADDRESSES_INTERFACE_MAX];
+    int count = is_simulated(node) ? 0 : addresses_of_interfaces(list, ADDRESSES_INTERFACE_MAX);
+
+    if (count > 0)
+        addresses_set_interfaces(node->own->addresses, list, (size_t)count);
+}
+
+int p2p_node_start(struct p2p_node *node, struct p2p_error_text *text)
+{
+    if (worker_current())
+        return P2P_ERR_CALL_THREAD;
+    struct waiter *waiter = waiter_new(node, WAITER_BLOCKING, 0);
+    if (!waiter)
+        return P2P_ERR_CALL_NOMEM;
+    learn_interfaces(node);
+    int error = begin_start(node, waiter);
+    if (error)
+        waiter_finish(waiter, error);
+    error = waiter_wait(waiter, START_MS_MAX);
+    waiter_done(waiter);
+    const char *why = node->own->start_text.text;
+    text_set(text, "%s", !error ? "" : why[0] ? why : p2p_error_string(error));
+    return error;
+}
+
+/* Puts the waiter on the list and says whom to tell; 0 when there is nobody
+ * because all is closed. */
+static int begin_close(struct p2p_node *node, struct waiter *waiter, struct actor_ref *root)
+{
+    struct node_private *own = node->own;
+    struct waiter **grown = realloc(own->close_waiters, (own->close_waiter_count + 1) * sizeof(*grown));
+
+    if (!grown)
+        return P2P_ERR_CALL_NOMEM;
+    own->close_waiters = grown;
+    own->close_waiters[own->close_waiter_count++] = waiter;
+    own->phase = NODE_CLOSING;
+    *root = own->root;
+    __atomic_store_n(&node->closing, 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
+static int close_and_wait(struct p2p_node *node, int timeout_ms)
+{
+    struct node_private *own = node->own;
+    struct message message = {.type = MESSAGE_STOP, .kind = MESSAGE_CONTROL};
+    struct waiter *waiter = waiter_new(node, WAITER_BLOCKING, 0);
+
+    if (!waiter)
+        return P2P_ERR_CALL_NOMEM;
+    pthread_mutex_lock(&own->mutex);
+    bool closed = own->phase == NODE_CLOSED;
+    int error = closed ? 0 : begin_close(node, waiter, &message.to);
+    pthread_mutex_unlock(&own->mutex);
+    if (closed || error)
+        waiter_finish(waiter, error);
+    else if (!actor_ref_is_none(message.to))
+        node_post(node, &message); /* control mail cannot be refused */
+    error = waiter_wait(waiter, timeout_ms);
+    waiter_done(waiter);
+    return error;
+}
+
+int p2p_node_close(struct p2p_node *node, int timeout_ms)
+{
+    struct node_private *own = node->own;
+
+    if (worker_current())
+        return P2P_ERR_CALL_THREAD;
+    pthread_mutex_lock(&own->mutex);
+    bool fresh = own->phase == NODE_NEW;
+    if (fresh)
+        own->phase = NODE_CLOSING;
+    pthread_mutex_unlock(&own->mutex);
+    if (fresh) {
+        __atomic_store_n(&node->closing, 1, __ATOMIC_RELEASE);
+        node_closed(node, 0);
+    }
+    int error = close_and_wait(node, timeout_ms);
+    if (!error)
+        await_last_breath(node);
+    return error;
+}
+
+void node_closed(struct p2p_node *node, int start_error)
+{
+    struct node_private *own = node->own;
+    struct p2p_event event = {.type = P2P_EVENT_NODE_CLOSED};
+
+    app_push(node->app, &event);
+    pthread_mutex_lock(&own->mutex);
+    struct waiter **waiters = own->close_waiters;
+    size_t count = own->close_waiter_count;
+    struct waiter *start = own->start_waiter;
+    own->close_waiters = NULL;
+    own->close_waiter_count = 0;
+    own->start_waiter = NULL;
+    own->phase = NODE_CLOSED;
+    pthread_mutex_unlock(&own->mutex);
+    addresses_clear(own->addresses);
+    if (start)
+        waiter_finish(start, start_error ? start_error : P2P_ERR_NODE_CLOSING);
+    for (size_t i = 0; i < count; i++)
+        waiter_finish(waiters[i], 0);
+    free(waiters);
+}
