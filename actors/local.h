@@ -26,6 +26,7 @@ struct local {
     struct cache slices;
     struct cache buffers;
     struct cache negotiations;
+    struct session_handshake *handshakes; /* under way on this worker */
     uint64_t handshake_turn;    /* the turn that handshake_ns counts in */
     uint64_t handshake_ns;
 };

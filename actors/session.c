@@ -87,8 +87,10 @@ static int on_init(struct actor_context *context, void *state, const void *argum
         return 0; /* dialled: the first message says where */
     set_remote(session, accepted->remote);
     error = session_handshake_begin(session, false, NULL, context->now_ns + NODE_HANDSHAKE_NS_MAX);
-    if (error != 0)
+    if (error != 0) {
+        session_handshake_free(session); /* no fini comes */
         return error;
+    }
     session->socket = accepted->socket;
     session->flags |= SESSION_COUNTED_HANDSHAKE;
     session->phase = SESSION_SECURING;
@@ -133,6 +135,24 @@ void session_tell_dial(struct actor_context *context, unsigned worker_index, uin
     actor_spawn_on(context, worker_index, &session_class, context->scope, &message);
 }
 
+/* A dial that ended before there was a handshake to remember its dialer. */
+static void refuse_dial(struct actor_context *context, struct session *session, struct message *message, int error)
+{
+    struct message answer = {.type = SESSION_MSG_DIALLED, .kind = MESSAGE_CONTROL};
+
+    answer.body.i64[0] = error;
+    actor_answer(context, message, &answer);
+    session_end(session, error);
+}
+
+static void tell_dialling(struct actor_context *context, const struct message *message)
+{
+    struct message news = {.type = SESSION_MSG_DIALLING, .kind = MESSAGE_CONTROL, .to = message->from,
+                           .request_id = message->request_id};
+
+    (void)actor_tell(context, &news); /* control mail cannot be refused */
+}
+
 static void on_dial(struct actor_context *context, struct session *session, struct message *message)
 {
     struct session_dial dial;
@@ -141,17 +161,17 @@ static void on_dial(struct actor_context *context, struct session *session, stru
     count(session, NODE_SESSIONS_LIVE, 1);
     session->flags |= SESSION_INITIATOR;
     if (message->buffer == NULL) {
-        session->error = P2P_ERR_CALL_NOMEM;
-        session_end(session, P2P_ERR_CALL_NOMEM);
+        refuse_dial(context, session, message, P2P_ERR_CALL_NOMEM);
         return;
     }
     memcpy(&dial, message->buffer->data, sizeof(dial));
     set_remote(session, &dial.address);
     error = session_handshake_begin(session, true, &dial.expected, dial.deadline_ns);
     if (error != 0) {
-        session_end(session, error);
+        refuse_dial(context, session, message, error);
         return;
     }
+    tell_dialling(context, message);
     session->handshake->dialer = message->from;
     session->handshake->dial_request = message->request_id;
     session->socket = driver_connect(session->driver, (const struct sockaddr *)&dial.address, dial.address_length,

@@ -90,6 +90,11 @@ int session_handshake_begin(struct session *session, bool initiator, const struc
     if (handshake == NULL)
         return P2P_ERR_CALL_NOMEM;
     session->handshake = handshake;
+    handshake->session = session;
+    handshake->next = session->local->handshakes;
+    if (handshake->next != NULL)
+        handshake->next->previous = handshake;
+    session->local->handshakes = handshake;
     handshake->deadline_ns = deadline_ns;
     uint64_t growth = session->node->config.connection_memory_bytes;
     yamux_init(&session->yamux, initiator, session->node->hash_seed, NULL,
@@ -125,8 +130,20 @@ void session_handshake_free(struct session *session)
     slices_clear(&handshake->deferred);
     slices_clear(&handshake->out);
     slices_clear(&handshake->muxer_out);
+    *(handshake->previous != NULL ? &handshake->previous->next : &session->local->handshakes) = handshake->next;
+    if (handshake->next != NULL)
+        handshake->next->previous = handshake->previous;
     free(handshake);
     session->handshake = NULL;
+}
+
+void session_stop_handshakes(struct actor_context *context)
+{
+    struct local *local = worker_local(context->worker);
+
+    for (struct session_handshake *at = local->handshakes; at != NULL; at = at->next)
+        if (at->session->scope == context->scope)
+            session_close(at->session, P2P_ERR_NODE_CLOSING, SESSION_CLOSE_SHUTDOWN);
 }
 
 /* ---- Open ---------------------------------------------------------------- */

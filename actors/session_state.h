@@ -51,6 +51,8 @@ enum session_flags {
 
 /* Only until the connection is open. */
 struct session_handshake {
+    struct session_handshake *next, *previous; /* of the worker's, local->handshakes */
+    struct session *session;
     struct multistream select;      /* security, then muxer */
     struct noise_handshake *noise;
     struct plaintext *plaintext;
