@@ -69,13 +69,15 @@ static bool update(EVP_CIPHER_CTX *evp, uint8_t *out, const uint8_t *in, size_t 
 {
     int done = 0;
 
-    return length == 0 ||
-           (EVP_CipherUpdate(evp, out, &done, in, (int)length) == 1 && (out == NULL || (size_t)done == length));
+    if (length == 0)
+        return true;
+    return EVP_CipherUpdate(evp, out, &done, in, (int)length) == 1 && (out == NULL || (size_t)done == length);
 }
 
 /* Small pieces are copied to their place and sealed there together, large ones
  * are sealed from where they lie. */
-static bool seal_pieces(EVP_CIPHER_CTX *evp, uint8_t *out, const struct aead_piece *pieces, size_t piece_count)
+static bool seal_pieces(EVP_CIPHER_CTX *evp, uint8_t *out,
+                        const struct aead_piece *pieces, size_t piece_count)
 {
     size_t start = 0, at = 0; /* out[start..at) is copied, not sealed yet */
 
@@ -167,8 +169,8 @@ int aead_open_iv(struct aead_context *context, const uint8_t key[AEAD_KEY_BYTES]
     if (length < AEAD_TAG_BYTES || length > AEAD_BYTES_MAX || ad_length > AEAD_BYTES_MAX)
         return P2P_ERR_CALL_CRYPTO;
     if (text_length < context->evp_bytes_min)
-        good = crypto_aead_chacha20poly1305_ietf_decrypt_detached(out, NULL, in, text_length, in + text_length,
-                                                                  ad, ad_length, iv, key) == 0;
+        good = crypto_aead_chacha20poly1305_ietf_decrypt_detached(
+                   out, NULL, in, text_length, in + text_length, ad, ad_length, iv, key) == 0;
     else
         good = open_evp(context, key, iv, ad, ad_length, out, in, text_length);
     if (good)

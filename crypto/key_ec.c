@@ -49,8 +49,10 @@ static EVP_PKEY *make_key(const struct curve *curve, const uint8_t *point, size_
     uint8_t number[SCALAR_BYTES];
     int used = 0;
 
-    parameters[used++] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)curve->name, 0);
-    parameters[used++] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)point, point_length);
+    parameters[used++] =
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)curve->name, 0);
+    parameters[used++] =
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)point, point_length);
     for (int i = 0; scalar != NULL && i < SCALAR_BYTES; i++)
         number[i] = scalar[SCALAR_BYTES - 1 - i]; /* little-endian, as our machines are */
     if (scalar != NULL)
@@ -161,7 +163,7 @@ static int ecdsa_check_form(const uint8_t *data, size_t length)
         return P2P_ERR_CALL_MALFORMED;
     if (length != sizeof(p256_public_head) + POINT_BYTES ||
         memcmp(data, p256_public_head, sizeof(p256_public_head)) != 0 || data[sizeof(p256_public_head)] != 4)
-        return P2P_ERR_CALL_UNSUPPORTED; /* another curve, or a compressed point, which no implementation writes */
+        return P2P_ERR_CALL_UNSUPPORTED; /* another curve, or a compressed point, which nobody writes */
     return 0;
 }
 
@@ -187,7 +189,8 @@ static int ecdsa_generate(struct key *key, unsigned rsa_bits)
 }
 
 /* The optional parts of an ECPrivateKey: the curve must be named, the point may be. */
-static int parse_sec1(uint8_t scalar[SCALAR_BYTES], struct wire_span *point, const uint8_t *data, size_t length)
+static int parse_sec1(uint8_t scalar[SCALAR_BYTES], struct wire_span *point,
+                      const uint8_t *data, size_t length)
 {
     static const uint8_t version[] = {0x02, 0x01, 0x01};
     struct wire_reader reader = wire_reader_of(data, length), key, curve, bits;

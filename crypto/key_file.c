@@ -25,6 +25,7 @@ static int explain(char *why, int error, const char *format, ...)
     va_list arguments;
 
     va_start(arguments, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): set above; lost on it after several files */
     vsnprintf(why, KEY_FILE_WHY_BYTES, format, arguments);
     va_end(arguments);
     return error;
@@ -75,8 +76,8 @@ static int check_file(char *why, const char *path, int fd)
         return explain(why, P2P_ERR_NODE_KEY, "the key file %s belongs to another user; run: chown %u %s",
                        path, (unsigned)geteuid(), path);
     if ((status.st_mode & 07777 & ~FILE_MODE) != 0)
-        return explain(why, P2P_ERR_NODE_KEY, "the key file %s has mode %04o, so others may use it; run: chmod 600 %s",
-                       path, (unsigned)(status.st_mode & 07777), path);
+        return explain(why, P2P_ERR_NODE_KEY, "the key file %s has mode %04o, so others may use it; "
+                       "run: chmod 600 %s", path, (unsigned)(status.st_mode & 07777), path);
     return 0;
 }
 
@@ -129,13 +130,15 @@ int key_file_read(struct key **key, char why[KEY_FILE_WHY_BYTES], const char *pa
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe must not hold us up */
 
     if (fd < 0 && errno == ENOENT)
-        return explain(why, P2P_ERR_CALL_NOT_FOUND, "there is no key file %s; create one, or name another", path);
+        return explain(why, P2P_ERR_CALL_NOT_FOUND, "there is no key file %s; create one, or name another",
+                       path);
     if (fd < 0)
         return explain_errno(why, "open", path);
     error = check_file(why, path, fd);
     if (error == 0) {
         length = read_all(fd, data, sizeof(data));
-        error = length < 0 ? explain_errno(why, "read", path) : parse_key(key, why, path, data, (size_t)length);
+        error = length < 0 ? explain_errno(why, "read", path)
+                           : parse_key(key, why, path, data, (size_t)length);
         crypto_wipe(data, sizeof(data));
     }
     close(fd);
@@ -244,6 +247,12 @@ static bool wants_a_name(int number)
     return number == EOPNOTSUPP || number == EISDIR || number == EINVAL || number == ENOENT;
 }
 
+static int explain_exists(char *why, const char *path)
+{
+    return explain(why, P2P_ERR_CALL_EXISTS, "%s exists already; name another file, or remove it first",
+                   path);
+}
+
 int key_file_write(const struct key *key, char why[KEY_FILE_WHY_BYTES], const char *path)
 {
     uint8_t data[KEY_FILE_BYTES_MAX];
@@ -252,14 +261,15 @@ int key_file_write(const struct key *key, char why[KEY_FILE_WHY_BYTES], const ch
     int result;
 
     if (lstat(path, &status) == 0)
-        return explain(why, P2P_ERR_CALL_EXISTS, "%s exists already; name another file, or remove it first", path);
+        return explain_exists(why, path);
     if (key_to_protobuf(key, data, sizeof(data), &length) != 0)
-        return explain(why, P2P_ERR_NODE_KEY, "the key for %s cannot be written down; make another one", path);
+        return explain(why, P2P_ERR_NODE_KEY, "the key for %s cannot be written down; make another one",
+                       path);
     result = write_file(path, data, length, true);
     if (result != 0 && wants_a_name(errno))
         result = write_file(path, data, length, false);
     crypto_wipe(data, sizeof(data));
     if (result != 0 && errno == EEXIST)
-        return explain(why, P2P_ERR_CALL_EXISTS, "%s exists already; name another file, or remove it first", path);
+        return explain_exists(why, path);
     return result == 0 ? 0 : explain_errno(why, "write", path);
 }

@@ -27,7 +27,7 @@ enum {
     PAYLOAD_BYTES_MAX = NOISE_HANDSHAKE_MESSAGE_BYTES_MAX - OVERHEAD_BYTES_MAX,
 };
 
-static_assert(IDENTITY_BYTES_MAX < PAYLOAD_BYTES_MAX - 1024, "the largest identity leaves room for extensions");
+static_assert(IDENTITY_BYTES_MAX < PAYLOAD_BYTES_MAX - 1024, "extensions need room beside an identity");
 
 struct noise_static {
     uint8_t secret[NOISE_XX_KEY_BYTES];
@@ -309,7 +309,8 @@ static int recv_message(struct noise_handshake *handshake, const uint8_t *data, 
     size_t body;
     int error;
 
-    if (handshake->in_length < NOISE_HEADER_BYTES && !gather(handshake, NOISE_HEADER_BYTES, data, length, taken))
+    if (handshake->in_length < NOISE_HEADER_BYTES &&
+        !gather(handshake, NOISE_HEADER_BYTES, data, length, taken))
         return 0;
     error = check_length(handshake);
     if (error != 0)

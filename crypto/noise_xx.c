@@ -70,8 +70,8 @@ static int decrypt_and_hash(struct noise_xx *xx, uint8_t *out, const uint8_t *se
         size_t plain = length - TAG_BYTES;
 
         aead_make_iv(nonce, xx->n++);
-        if (crypto_aead_chacha20poly1305_ietf_decrypt_detached(out, NULL, sealed, plain, sealed + plain, xx->h,
-                                                               sizeof(xx->h), nonce, xx->k) != 0)
+        if (crypto_aead_chacha20poly1305_ietf_decrypt_detached(
+                out, NULL, sealed, plain, sealed + plain, xx->h, sizeof(xx->h), nonce, xx->k) != 0)
             return P2P_ERR_CONN_AUTH;
     } else if (length > 0) {
         memmove(out, sealed, length);

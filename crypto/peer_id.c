@@ -52,7 +52,8 @@ static int from_cid(struct peer_id *id, const uint8_t *data, size_t length)
 {
     struct wire_reader reader = wire_reader_of(data, length);
 
-    if (wire_read_varint_strict(&reader) != CID_VERSION || wire_read_varint_strict(&reader) != CODEC_LIBP2P_KEY)
+    if (wire_read_varint_strict(&reader) != CID_VERSION ||
+        wire_read_varint_strict(&reader) != CODEC_LIBP2P_KEY)
         return P2P_ERR_CALL_MALFORMED;
     return peer_id_from_bytes(id, data + reader.offset, length - reader.offset);
 }

@@ -626,7 +626,8 @@ TEST(NoiseRecord, KeepsToItsBounds)
     Ends ends;
     Bytes data(65520), out(70000);
     struct aead_piece long_one = {data.data(), 65520}, ten = {data.data(), 10};
-    struct aead_piece two[] = {{data.data(), 65519}, {data.data(), 1}}, wrap[] = {{data.data(), 10}, {data.data(), SIZE_MAX}};
+    struct aead_piece two[] = {{data.data(), 65519}, {data.data(), 1}};
+    struct aead_piece wrap[] = {{data.data(), 10}, {data.data(), SIZE_MAX}};
     size_t n = 7;
 
     EXPECT_EQ(noise_seal(&ends.keys_a, ends.aead, out.data(), out.size(), &n, &long_one, 1), P2P_ERR_CALL_INVALID);

@@ -102,7 +102,8 @@ TEST(NoiseXx, AnyFlippedBitIsNoticedAtTheLatestInTheNextMessage)
                 Bytes wire(200), got(200);
                 size_t written = 0, length;
 
-                error = noise_xx_write(writer, wire.data(), wire.size(), &written, payloads[i].data(), payloads[i].size());
+                error = noise_xx_write(writer, wire.data(), wire.size(), &written,
+                                       payloads[i].data(), payloads[i].size());
                 if (error != 0)
                     break;
                 if (i == broken)

@@ -57,7 +57,8 @@ TEST(PeerId, ReadsEveryMultibaseItMayMeet)
         EXPECT_EQ(cid36[0], 'k');
         ASSERT_EQ(from_text(&again, cid36), 0);
         EXPECT_TRUE(peer_id_equal(&id, &again));
-        for (auto form : {std::make_pair('z', BASE_58), std::make_pair('f', BASE_16), std::make_pair('u', BASE_64_URL)}) {
+        const std::pair<char, enum base_kind> forms[] = {{'z', BASE_58}, {'f', BASE_16}, {'u', BASE_64_URL}};
+        for (const auto &form : forms) {
             Bytes cid = concat({hex("0172"), Bytes(id.bytes, id.bytes + id.length)});
             char out[128];
 
@@ -174,7 +175,8 @@ TEST(PeerId, RefusesTextsThatAreNoId)
     for (const std::string &text : {
              std::string(), std::string("1"), std::string("Qm"), std::string("b"), std::string("k"),
              ok.substr(1), ok + "1", ok + " ", " " + ok, ok.substr(0, ok.size() - 1), "m" + ok, "Q" + ok,
-             std::string("bafkreifoybygix7fh3r3g5rqle3wcnhqldgdg4shzf4k3ulyw3gn7mabt4"), /* another codec, from go-libp2p */
+             /* another codec, from go-libp2p */
+             std::string("bafkreifoybygix7fh3r3g5rqle3wcnhqldgdg4shzf4k3ulyw3gn7mabt4"),
              cid.substr(0, cid.size() - 2), cid + "a", "B" + cid.substr(1), std::string(300, '1'),
              std::string("12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5S0"), /* no base58 */
              "z" + std::string(rsa_text), /* a CIDv0 under a multibase prefix */
