@@ -18,6 +18,7 @@ enum {
     LENGTH_BYTES = 2, /* in front of each message sent */
     BODY_BYTES_MAX = IDENTIFY_SENT_MESSAGE_BYTES_MAX - LENGTH_BYTES,
     READER_FIRST_BYTES = 1024,
+    DEFERRED_ADDRS_MAX = 32, /* the comparison is quadratic */
 };
 
 static_assert(IDENTIFY_SENT_MESSAGE_BYTES_MAX < 1 << 14, "the length fits two bytes");
@@ -224,8 +225,11 @@ static int find(struct found *found, const struct identify_reader *reader)
 {
     struct fields fields = fields_of(reader);
     struct wire_field field;
+    size_t count = 0;
     memset(found, 0, sizeof(*found));
     while (next_field(&fields, &field)) {
+        if (++count > IDENTIFY_FIELDS_MAX)
+            return P2P_ERR_STREAM_LIMIT;
         if (field.type != WIRE_TYPE_BYTES)
             continue;
         switch (field.number) {
@@ -324,18 +328,6 @@ static bool trim_addr(struct wire_span *bytes, const struct peer_id *peer)
     return addr.length > 0;
 }
 
-static bool check_record(struct identify_result *result, struct peer_record *record, struct wire_span sealed,
-                         const struct peer_id *peer)
-{
-    if (sealed.length == 0 || peer_record_open(record, sealed.data, sealed.length) != 0 ||
-        !peer_id_equal(&record->peer, peer))
-        return false;
-    result->has_signed_record = true;
-    result->record_seq = record->seq;
-    result->signed_record = sealed;
-    return true;
-}
-
 /* An unreadable key is as good as none; a readable one of another peer is a lie. */
 static void check_key(struct identify_result *result, struct wire_span bytes, const struct peer_id *peer)
 {
@@ -348,10 +340,9 @@ static void check_key(struct identify_result *result, struct wire_span bytes, co
         result->public_key = bytes;
 }
 
-/* The tables, filled as far as their bounds go.  `record` is NULL without one. */
+/* The tables, filled as far as their bounds go. */
 static void fill(struct identify_result *result, struct wire_span *protocols, struct wire_span *addrs,
-                 const struct identify_reader *reader, const struct peer_record *record,
-                 const struct peer_id *peer)
+                 const struct identify_reader *reader, const struct peer_id *peer)
 {
     struct fields fields = fields_of(reader);
     struct wire_field field;
@@ -361,16 +352,9 @@ static void fill(struct identify_result *result, struct wire_span *protocols, st
         if (field.number == FIELD_PROTOCOLS && result->protocol_count < IDENTIFY_PROTOCOLS_MAX &&
             is_protocol(field.bytes))
             protocols[result->protocol_count++] = field.bytes;
-        if (field.number == FIELD_LISTEN_ADDRS && !record && result->addr_count < IDENTIFY_ADDRS_MAX &&
+        if (field.number == FIELD_LISTEN_ADDRS && result->addr_count < IDENTIFY_ADDRS_MAX &&
             trim_addr(&field.bytes, peer))
             addrs[result->addr_count++] = field.bytes;
-    }
-    struct wire_span bytes;
-    size_t offset = 0;
-    while (record && result->addr_count < IDENTIFY_ADDRS_MAX &&
-           peer_record_next_bytes(record, &offset, &bytes)) {
-        if (trim_addr(&bytes, peer))
-            addrs[result->addr_count++] = bytes;
     }
     result->protocols = protocols;
     result->addrs = addrs;
@@ -385,35 +369,104 @@ static size_t count_record_addrs(const struct peer_record *record)
     return count;
 }
 
+static void replace_addrs(struct identify_result *result, struct wire_span *addrs,
+                          const struct peer_record *record, const struct peer_id *peer)
+{
+    struct wire_span bytes;
+    size_t offset = 0;
+    result->addr_count = 0;
+    while (result->addr_count < IDENTIFY_ADDRS_MAX && peer_record_next_bytes(record, &offset, &bytes)) {
+        if (trim_addr(&bytes, peer))
+            addrs[result->addr_count++] = bytes;
+    }
+}
+
+static bool has_addr(const struct identify_result *result, struct wire_span addr)
+{
+    for (size_t i = 0; i < result->addr_count; i++) {
+        if (result->addrs[i].length == addr.length &&
+            memcmp(result->addrs[i].data, addr.data, addr.length) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The record has as many addresses as the unsigned list, and each is in it. */
+static bool tells_the_same(const struct identify_result *result, const struct peer_record *record,
+                           const struct peer_id *peer)
+{
+    struct wire_span bytes;
+    size_t offset = 0, count = 0;
+    if (result->addr_count > DEFERRED_ADDRS_MAX)
+        return false;
+    for (; peer_record_next_bytes(record, &offset, &bytes); count++) {
+        if (count == result->addr_count || !trim_addr(&bytes, peer) || !has_addr(result, bytes))
+            return false;
+    }
+    return count == result->addr_count;
+}
+
+/* `record` was parsed and is of this peer; now to its signature. */
+static void settle_record(struct identify_result *result, struct wire_span *addrs, struct wire_span sealed,
+                          struct peer_record *record, const struct peer_id *peer, bool defer)
+{
+    result->record_deferred = defer && tells_the_same(result, record, peer);
+    if (!result->record_deferred) {
+        if (peer_record_open(record, sealed.data, sealed.length) != 0 || !peer_id_equal(&record->peer, peer))
+            return;
+        result->has_signed_record = true;
+        replace_addrs(result, addrs, record, peer);
+    }
+    result->record_seq = record->seq;
+    result->signed_record = sealed;
+}
+
 static size_t at_most(size_t count, size_t max)
 {
     return count < max ? count : max;
 }
 
+static int check_and_fill(struct identify_reader *reader, struct identify_result *result,
+                          const struct found *found, const struct peer_id *peer)
+{
+    struct peer_record record;
+    struct wire_span sealed = found->signed_record;
+    bool has_record = sealed.length > 0 && peer_record_peek(&record, sealed.data, sealed.length) == 0 &&
+                      peer_id_equal(&record.peer, peer);
+    size_t protocols = at_most(found->protocol_count, IDENTIFY_PROTOCOLS_MAX);
+    size_t addrs = at_most(found->addr_count, IDENTIFY_ADDRS_MAX);
+    size_t signed_addrs = has_record ? count_record_addrs(&record) : 0;
+    size_t room = addrs > signed_addrs ? addrs : signed_addrs;
+    free(reader->tables);
+    reader->tables = calloc(protocols + room + 1, sizeof(*reader->tables));
+    if (!reader->tables)
+        return P2P_ERR_CALL_NOMEM;
+    fill(result, reader->tables, reader->tables + protocols, reader, peer);
+    if (has_record)
+        settle_record(result, reader->tables + protocols, sealed, &record, peer, reader->defer_record);
+    assert(result->protocol_count <= protocols);
+    assert(result->addr_count <= room);
+    return 0;
+}
+
 int identify_finish(struct identify_reader *reader, struct identify_result *result,
                     const struct peer_id *authenticated)
 {
-    struct peer_record record;
     struct found found;
     memset(result, 0, sizeof(*result));
     if (reader->error != 0)
         return reader->error;
-    if (reader->message_count == 0 || reader->message != reader->length || find(&found, reader) != 0)
+    if (reader->message_count == 0 || reader->message != reader->length)
         return P2P_ERR_STREAM_PROTOCOL;
+    int error = find(&found, reader);
+    if (error != 0)
+        return error;
     check_key(result, found.public_key, authenticated);
     if (result->key_mismatch)
         return 0;
-    const struct peer_record *valid =
-        check_record(result, &record, found.signed_record, authenticated) ? &record : NULL;
-    size_t protocols = at_most(found.protocol_count, IDENTIFY_PROTOCOLS_MAX);
-    size_t addrs = at_most(valid ? count_record_addrs(valid) : found.addr_count, IDENTIFY_ADDRS_MAX);
-    free(reader->tables);
-    reader->tables = calloc(protocols + addrs + 1, sizeof(*reader->tables));
-    if (!reader->tables)
-        return P2P_ERR_CALL_NOMEM;
-    fill(result, reader->tables, reader->tables + protocols, reader, valid, authenticated);
-    assert(result->protocol_count <= protocols);
-    assert(result->addr_count <= addrs);
+    error = check_and_fill(reader, result, &found, authenticated);
+    if (error != 0)
+        return error;
     result->has_listen_addrs = found.addr_count > 0;
     if (multiaddr_from_bytes(&result->observed, found.observed.data, found.observed.length) != 0)
         result->observed.length = 0;

@@ -25,6 +25,7 @@ enum {
     IDENTIFY_SPLIT_BYTES = 2048,           /* longer with the record: the record goes apart; go-libp2p */
     IDENTIFY_ENCODED_BYTES_MAX = 2 * IDENTIFY_SENT_MESSAGE_BYTES_MAX, /* of both messages */
     IDENTIFY_RECORD_BYTES_MAX = IDENTIFY_SENT_MESSAGE_BYTES_MAX - 8, /* of ours; a longer one is not sent */
+    IDENTIFY_FIELDS_MAX = 8192,            /* of all messages; ours: 5 times what is kept */
     IDENTIFY_READER_BYTES_MAX = IDENTIFY_MESSAGES_MAX * (IDENTIFY_MESSAGE_BYTES_MAX + 2), /* buffered */
     IDENTIFY_READER_MEMORY_MAX = IDENTIFY_READER_BYTES_MAX +
         (IDENTIFY_PROTOCOLS_MAX + IDENTIFY_ADDRS_MAX) * 16, /* with the tables of the result */
@@ -65,6 +66,7 @@ struct identify_reader {
     uint32_t message;      /* where the message under way starts */
     uint8_t message_count; /* whole ones */
     int16_t error;         /* 0, or what identify_recv failed with */
+    bool defer_record;     /* the caller's wish, set after init: see record_deferred */
 };
 
 /* Views into the reader: valid until identify_reader_fini(). */
@@ -72,10 +74,13 @@ struct identify_result {
     bool key_mismatch;          /* it holds a key of somebody else: nothing of it was taken */
     bool has_public_key;        /* it held the key of the authenticated peer */
     bool has_signed_record;     /* a valid one: `addrs` are those of the record */
+    bool record_deferred;       /* with defer_record only: one that tells the addresses of the unsigned list,
+                                 * so nothing hangs on it and its signature was not checked; before it is
+                                 * handed to anybody, peer_record_open must take it */
     bool has_listen_addrs;      /* unsigned addresses were in it, whatever became of them */
     uint64_t record_seq;
     struct wire_span public_key;    /* its protobuf as sent */
-    struct wire_span signed_record; /* the sealed record as sent, when valid */
+    struct wire_span signed_record; /* the sealed record as sent, when valid or deferred */
     struct multiaddr observed;      /* how the peer sees us, without /p2p; length 0: not said or malformed */
     const struct wire_span *protocols;
     size_t protocol_count;
@@ -99,7 +104,7 @@ int identify_recv(struct identify_reader *reader, const uint8_t *data, size_t le
  * of this peer or not signed by it, is ignored.  The caller still puts each
  * address through identify_accept_filter().
  * Returns 0; P2P_ERR_STREAM_PROTOCOL (nothing, a part, or no protobuf);
- * P2P_ERR_CALL_NOMEM; the error of an earlier identify_recv. */
+ * P2P_ERR_STREAM_LIMIT (too many fields); P2P_ERR_CALL_NOMEM; the error of an earlier identify_recv. */
 int identify_finish(struct identify_reader *reader, struct identify_result *result,
                     const struct peer_id *authenticated);
 

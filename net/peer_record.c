@@ -1,10 +1,12 @@
 #include "net/peer_record.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "chorus/p2p.h"
 
 enum { FIELD_PEER_ID = 1, FIELD_SEQ = 2, FIELD_ADDRESSES = 3, FIELD_MULTIADDR = 1 };
+enum { FIELD_ENVELOPE_TYPE = 2, FIELD_ENVELOPE_PAYLOAD = 3 };
 
 /* RFC 0003: the multicodec 0x0301 as two raw bytes, not as a varint. */
 static const uint8_t payload_type[] = {0x03, 0x01};
@@ -56,13 +58,13 @@ int peer_record_seal(uint8_t *out, size_t capacity, size_t *length, const struct
                          bytes, writer.length);
 }
 
-static int parse(struct peer_record *record, const struct envelope *envelope)
+static int parse(struct peer_record *record, struct wire_span payload)
 {
-    struct wire_reader reader = wire_reader_of(envelope->payload.data, envelope->payload.length);
+    struct wire_reader reader = wire_reader_of(payload.data, payload.length);
     struct wire_span id = {NULL, 0};
     struct wire_field field;
     record->seq = 0;
-    record->payload = envelope->payload;
+    record->payload = payload;
     while (wire_field_next(&reader, &field)) {
         if (field.number == FIELD_PEER_ID && field.type == WIRE_TYPE_BYTES)
             id = field.bytes;
@@ -81,13 +83,35 @@ int peer_record_open(struct peer_record *record, const uint8_t *data, size_t len
     int error = envelope_open(&envelope, data, length, PEER_RECORD_DOMAIN,
                               payload_type, sizeof(payload_type));
     if (error == 0)
-        error = parse(&parsed, &envelope);
+        error = parse(&parsed, envelope.payload);
     if (error != 0)
         return error;
     if (!peer_id_matches_key(&parsed.peer, &envelope.signer))
         return P2P_ERR_CALL_CRYPTO;
     *record = parsed;
     return 0;
+}
+
+int peer_record_peek(struct peer_record *record, const uint8_t *data, size_t length)
+{
+    struct wire_reader reader = wire_reader_of(data, length);
+    struct wire_span type = {NULL, 0}, payload = {NULL, 0};
+    struct wire_field field;
+    struct peer_record parsed;
+    while (wire_field_next(&reader, &field)) {
+        if (field.number == FIELD_ENVELOPE_TYPE && field.type == WIRE_TYPE_BYTES)
+            type = field.bytes;
+        else if (field.number == FIELD_ENVELOPE_PAYLOAD && field.type == WIRE_TYPE_BYTES)
+            payload = field.bytes;
+    }
+    if (reader.failed)
+        return P2P_ERR_CALL_MALFORMED;
+    if (type.length != sizeof(payload_type) || memcmp(type.data, payload_type, sizeof(payload_type)) != 0)
+        return P2P_ERR_CALL_UNSUPPORTED;
+    int error = parse(&parsed, payload);
+    if (error == 0)
+        *record = parsed;
+    return error;
 }
 
 /* The multiaddr of one AddressInfo; {NULL, 0} when it has none. */

@@ -34,7 +34,6 @@ static void tell(const struct identify_result *got, const struct peer_id *peer)
     identify_reader_init(&reader);
     assert(identify_recv(&reader, out, written) == 0);
     assert(identify_finish(&reader, &again, peer) == 0);
-    assert(again.protocol_count <= got->protocol_count);
     identify_reader_fini(&reader);
 }
 
@@ -49,6 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t piece = size ? data[0] + 1u : 1;
     assert(peer_id_from_text(&peer, text, sizeof(text) - 1) == 0);
     identify_reader_init(&reader);
+    reader.defer_record = piece % 2;
     for (size_t at = 1; at < size; at += piece)
         (void)identify_recv(&reader, data + at, size - at < piece ? size - at : piece);
     if (identify_finish(&reader, &result, &peer) == 0)

@@ -356,6 +356,18 @@ TEST(Identify, BoundsMessages)
     EXPECT_EQ(Reading(varint(INT64_MAX), peer.id).error, P2P_ERR_STREAM_LIMIT);
 }
 
+TEST(Identify, BoundsFields)
+{
+    Peer peer(1);
+    Bytes body, stream;
+    for (int i = 0; i < IDENTIFY_FIELDS_MAX / 4; i++)
+        body = concat({body, {0x12, 0}});
+    for (int i = 0; i < 4; i++)
+        stream = concat({stream, message({body})});
+    EXPECT_EQ(Reading(stream, peer.id).error, 0);
+    EXPECT_EQ(Reading(concat({stream, message({field(3, "/a")})}), peer.id).error, P2P_ERR_STREAM_LIMIT);
+}
+
 TEST(Identify, KeepsNoMoreThanItsBounds)
 {
     Peer peer(1);
@@ -466,6 +478,44 @@ TEST(Identify, AnInvalidRecordIsIgnored)
         ASSERT_EQ(got.error, 0);
         EXPECT_FALSE(got.result.has_signed_record);
         EXPECT_EQ(got.addrs(), Strings{"/ip4/1.1.1.1/tcp/1"});
+    }
+}
+
+TEST(Identify, ARecordThatSaysNothingNewMayWait)
+{
+    Peer peer(1), other(2);
+    std::vector<struct multiaddr> addrs = {addr("/ip4/1.1.1.1/tcp/1"), addr("/ip4/1.1.1.1/tcp/2")};
+    Bytes listen = concat({addr_field("/ip4/1.1.1.1/tcp/2"), addr_field("/ip4/1.1.1.1/tcp/1")});
+    Bytes record = peer.record(5, addrs), changed = record;
+    changed.back() ^= 1;
+    const struct {
+        Bytes listen, record;
+        bool defer, deferred, valid;
+    } rows[] = {
+        {listen, record, false, false, true},
+        {listen, record, true, true, false},
+        {listen, changed, true, true, false},
+        {listen, changed, false, false, false},
+        {addr_field("/ip4/1.1.1.1/tcp/2"), record, true, false, true},
+        {concat({listen, addr_field("/ip4/1.1.1.1/tcp/3")}), record, true, false, true},
+        {concat({listen, addr_field("/ip4/1.1.1.1/tcp/3")}), changed, true, false, false},
+        {listen, other.record(5, addrs), true, false, false},
+        {{}, peer.record(5, {}), true, true, false},
+    };
+    for (const auto &row : rows) {
+        struct identify_reader reader;
+        struct identify_result result;
+        Bytes stream = message({row.listen, field(8, row.record)});
+        identify_reader_init(&reader);
+        reader.defer_record = row.defer;
+        ASSERT_EQ(identify_recv(&reader, stream.data(), stream.size()), 0);
+        ASSERT_EQ(identify_finish(&reader, &result, &peer.id), 0);
+        EXPECT_EQ(result.record_deferred, row.deferred);
+        EXPECT_EQ(result.has_signed_record, row.valid);
+        EXPECT_EQ(result.record_seq, row.valid || row.deferred ? 5u : 0u);
+        EXPECT_EQ(result.signed_record.length, row.valid || row.deferred ? row.record.size() : 0);
+        EXPECT_EQ(result.addr_count, row.valid ? 2u : row.listen.size() / 10);
+        identify_reader_fini(&reader);
     }
 }
 

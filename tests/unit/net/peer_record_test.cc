@@ -238,6 +238,25 @@ TEST(PeerRecord, AFailureLeavesTheRecordAlone)
     EXPECT_EQ(memcmp(&record, &before, sizeof(record)), 0);
 }
 
+TEST(PeerRecord, PeeksWithoutVerifying)
+{
+    Key key = seeded(1), other = seeded(2);
+    Bytes sealed = seal(key, 7, golden_addrs());
+    struct peer_record record;
+
+    sealed.back() ^= 1;
+    ASSERT_EQ(peer_record_peek(&record, sealed.data(), sealed.size()), 0);
+    EXPECT_EQ(record.seq, 7u);
+    EXPECT_EQ(id_text(record.peer), id_text(id_of(key)));
+    EXPECT_TRUE(equal(addrs_of(record), golden_addrs()));
+    EXPECT_EQ(peer_record_peek(&record, sealed.data(), sealed.size() - 1), P2P_ERR_CALL_MALFORMED);
+    EXPECT_EQ(peer_record_peek(&record, sealed.data(), 0), P2P_ERR_CALL_UNSUPPORTED);
+    sealed = envelope_of(key, {0x10, 5});
+    EXPECT_EQ(peer_record_peek(&record, sealed.data(), sealed.size()), P2P_ERR_CALL_MALFORMED);
+    sealed = envelope_of(key, {}, PEER_RECORD_DOMAIN, {3, 2});
+    EXPECT_EQ(peer_record_peek(&record, sealed.data(), sealed.size()), P2P_ERR_CALL_UNSUPPORTED);
+}
+
 TEST(PeerRecord, PassesOverAddressesThatDoNotParse)
 {
     Key key = seeded(1);
