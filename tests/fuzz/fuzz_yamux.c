@@ -52,6 +52,8 @@ static void act(uint8_t byte, uint64_t now_ns)
         assert(chunk.length <= byte * 300u && (!chunk.stream || chunk.stream == streams[chunk.stream->id % 64]));
     if (byte > 250)
         yamux_ping(&yamux, now_ns);
+    else if (byte == 250)
+        yamux_goaway(&yamux, i);
     else if (byte % 5 == 0 && streams[i] == NULL)
         open_stream(i, now_ns);
     else if (stream != NULL && byte % 7 == 0)
@@ -64,26 +66,43 @@ static void act(uint8_t byte, uint64_t now_ns)
         yamux_queue(&yamux, stream, byte * 100u);
 }
 
-/* The first byte is the role and the size of the pieces; each piece begins with what we do. */
+static int feed(const uint8_t *data, size_t length, uint64_t now_ns)
+{
+    struct yamux_event event;
+    size_t taken;
+    int result;
+    do {
+        result = yamux_recv(&yamux, data, length, &taken, &event, now_ns);
+        assert(taken <= length && (result == 0 || event.type == YAMUX_EVENT_NONE));
+        if (event.type != YAMUX_EVENT_NONE)
+            on_event(&event, taken, now_ns);
+        data += taken;
+        length -= taken;
+    } while (event.type != YAMUX_EVENT_NONE);
+    assert(result != 0 || length == 0);
+    return result;
+}
+
+/* The first byte is the role and the size of the pieces; each piece begins with
+ * what we do, and whether a frame that it leaves open is filled with zeros. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const uint8_t zeros[65536];
     struct yamux_budget budget = {0, 1 << 20};
-    struct yamux_event event;
-    size_t taken, piece = size ? 2u + data[0] / 2 : 2;
+    struct yamux_chunk chunk;
+    size_t piece = size ? 2u + data[0] / 2 : 2;
     int result = 0;
     yamux_init(&yamux, size && data[0] & 1, 7, &budget, 1 << 20);
     for (size_t at = 1; at < size && result == 0; at += piece) {
-        size_t done = at + 1, end = size - at < piece ? size : at + piece;
         act(data[at], at * 1000);
-        do {
-            result = yamux_recv(&yamux, data + done, end - done, &taken, &event, at * 1000);
-            assert(taken <= end - done && (result == 0 || event.type == YAMUX_EVENT_NONE));
-            if (event.type != YAMUX_EVENT_NONE)
-                on_event(&event, taken, at * 1000);
-            done += taken;
-        } while (event.type != YAMUX_EVENT_NONE);
-        assert((result != 0 || done == end) && budget.used_bytes <= budget.max_bytes);
+        result = feed(data + at + 1, (size - at < piece ? size - at : piece) - 1, at * 1000);
+        for (unsigned i = data[at] & 8 ? 8 : 0; i > 0 && result == 0; i--)
+            result = feed(zeros, yamux.payload_left < 65536 ? yamux.payload_left : 65536, at * 1000);
+        assert(budget.used_bytes <= budget.max_bytes);
     }
+    while (yamux_send(&yamux, &chunk, YAMUX_PAYLOAD_BYTES_MAX))
+        ;
+    assert(!yamux_wants_send(&yamux) && (result == 0) == (yamux.error == 0));
     for (unsigned i = 0; i < 64; i++)
         forget(i);
     assert(yamux.buckets == NULL && yamux.unacked == 0 && budget.used_bytes == 0);
