@@ -228,6 +228,33 @@ struct buffer *buffer_new_foreign(uint32_t bytes)
     return buffer;
 }
 
+/* What a parcel keeps before its data. */
+struct parcel {
+    struct buffer buffer;
+    void (*dropped)(void *data);
+};
+
+struct buffer *buffer_new_parcel(uint32_t bytes, void (*dropped)(void *data))
+{
+    struct parcel *parcel = malloc(sizeof(*parcel) + bytes);
+
+    if (!parcel)
+        return NULL;
+    parcel->buffer = (struct buffer){.refs = 1, .capacity = bytes, .data = (uint8_t *)(parcel + 1)};
+    parcel->dropped = dropped;
+    return &parcel->buffer;
+}
+
+/* Foreign buffers have their data right behind; parcels have `dropped` between. */
+static void foreign_free(struct buffer *buffer)
+{
+    struct parcel *parcel = (struct parcel *)buffer;
+
+    if (buffer->data == (uint8_t *)(parcel + 1))
+        parcel->dropped(buffer->data);
+    free(buffer);
+}
+
 struct buffer *buffer_ref(struct buffer *buffer)
 {
     uint32_t before = __atomic_fetch_add(&buffer->refs, 1, __ATOMIC_RELAXED);
@@ -255,7 +282,7 @@ void buffer_unref(struct buffer *buffer)
         return;
     struct buffer_pool *pool = buffer->pool;
     if (!pool)
-        free(buffer);
+        foreign_free(buffer);
     else if (is_owner(pool))
         take_home(pool, buffer);
     else
