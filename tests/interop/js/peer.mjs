@@ -17,8 +17,25 @@ import { serve } from './streams.mjs'
 
 const KEY_TYPES = { ed25519: 'Ed25519', rsa: 'RSA', secp256k1: 'secp256k1' } // ECDSA host keys: unsupported
 const SECURITY = { noise, tls, plaintext }
+const earlyMuxer = new Map() // by the remote's id: whether the security handshake agreed on the muxer
 const COMMAND_SECONDS_MAX = 60
 const LEARNED_SECONDS_MAX = 10
+
+// The same encrypter, which also takes down whether it agreed on the muxer.
+function watched (factory) {
+  return components => {
+    const encrypter = factory(components)
+    for (const method of ['secureInbound', 'secureOutbound']) {
+      const secure = encrypter[method].bind(encrypter)
+      encrypter[method] = async (...args) => {
+        const secured = await secure(...args)
+        earlyMuxer.set(secured.remotePeer.toString(), secured.streamMuxer != null)
+        return secured
+      }
+    }
+    return encrypter
+  }
+}
 
 // A node with a fresh identity; the library's default limits are lifted, for they would count all of a
 // test's connections against the one address that they come from.
@@ -27,7 +44,7 @@ async function newNode (options, listens) {
     privateKey: await generateKeyPair(KEY_TYPES[options.key], 2048),
     addresses: { listen: listens ? ['/ip4/127.0.0.1/tcp/0'] : [] },
     transports: [tcp()],
-    connectionEncrypters: options.security.split(',').map(name => SECURITY[name]()),
+    connectionEncrypters: options.security.split(',').map(name => watched(SECURITY[name]())),
     streamMuxers: [yamux()],
     connectionManager: {
       inboundConnectionThreshold: Infinity, maxConnections: 1e6, maxIncomingPendingConnections: 1e5
@@ -51,7 +68,8 @@ function describe ({ detail }) {
     listenAddrs: (detail.signedPeerRecord?.addresses ?? detail.listenAddrs).map(a => a.toString()),
     observedAddr: detail.observedAddr?.toString() ?? '',
     signedPeerRecord: detail.signedPeerRecord == null ? 'none' : 'valid',
-    security: detail.connection.encryption
+    security: detail.connection.encryption,
+    earlyMuxer: earlyMuxer.get(detail.peerId.toString())
   }
 }
 

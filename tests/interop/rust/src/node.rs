@@ -229,6 +229,7 @@ fn describe(peer: PeerId, info: &identify::Info) -> Value {
         "protocols": info.protocols.iter().map(|p| p.to_string()).collect::<Vec<_>>(),
         "listenAddrs": info.listen_addrs.iter().map(|a| a.to_string()).collect::<Vec<_>>(),
         "observedAddr": info.observed_addr.to_string(),
+        "earlyMuxer": false, // the library has none
         "signedPeerRecord": if info.signed_peer_record.is_some() { "valid" } else { "none" },
     })
 }
