@@ -18,6 +18,9 @@ enum log_limits {
     LOG_RING_LINES = 1024,     /* per worker */
 };
 
+/* How long the end of a scope or a runtime waits for a sink that hangs. */
+#define LOG_STOP_NS_MAX 1000000000ull
+
 struct scope;
 struct worker;
 struct runtime;
@@ -31,19 +34,25 @@ struct log_sink {
     enum log_format format;
 };
 
-/* Of a scope; may change at run time, from any thread. */
+/* Of a scope; copied.  May change at run time, from any thread; a sink must stay
+ * good until scope_free() has returned (and, if its write hangs for longer than
+ * LOG_STOP_NS_MAX, for as long as that). */
 void scope_log_to(struct scope *scope, const struct log_sink *sink);
 bool log_enabled(struct scope *scope, enum log_level level);
-/* `fields` is printf's: "peer=%s streams=%u".  A value with blanks is quoted by
- * the writer: pass it as "key=%s" and it will be.  Any thread; `worker` may be
- * NULL. */
+/* `event` is a literal.  `fields` is printf's, pairs apart by one blank:
+ * "peer=%s streams=%u" (no %n, no `*`, but "%.*s").  A value with blanks, quotes
+ * or control characters is quoted by the writer, whatever a peer put there: pass
+ * it as "key=%s".  Any thread; `worker` may be NULL.  Text lines read
+ *     2026-11-23T21:00:00.123Z INFO conn_open peer=12D3... streams=2
+ * and JSON lines
+ *     {"time":"2026-...","level":"info","event":"conn_open","peer":"12D3...","streams":2} */
 void log_write(struct scope *scope, struct worker *worker, enum log_level level, const char *event,
                const char *fields, ...) __attribute__((format(printf, 5, 6)));
 
-#define LOG(context, level, event, ...)                                                \
-    do {                                                                               \
-        if (log_enabled((context)->scope, (level)))                                    \
-            log_write((context)->scope, (context)->worker, (level), (event), __VA_ARGS__); \
+#define LOG(context, level, event, ...)                                                        \
+    do {                                                                                       \
+        if (log_enabled((context)->scope, (level)))                                            \
+            log_write((context)->scope, (context)->worker, (level), (event), __VA_ARGS__);     \
     } while (0)
 
 #endif

@@ -33,16 +33,16 @@ static inline unsigned actor_ref_worker(struct actor_ref ref)
 /* The types every actor knows.  An actor's own enum starts at MESSAGE_OWN. */
 enum message_type {
     MESSAGE_NONE = 0,
-    MESSAGE_START,        /* the first message of an actor spawned from another worker: body is the spawner's */
+    MESSAGE_START,        /* the first of an actor spawned from another worker: body is the spawner's */
     MESSAGE_STOP,         /* please stop in order; body.u64[0] is a reason of the sender's */
     MESSAGE_TIMER,        /* the deadline set by actor_deadline() has passed */
     MESSAGE_DEATH,        /* `from` has died; sent to those who asked by actor_watch() */
-    MESSAGE_GONE,         /* the answer to a request whose receiver died before it answered */
+    MESSAGE_GONE,         /* the answer to a request that died before it was delivered; `from` is the dead */
     MESSAGE_GRANT,        /* a semaphore's answer: body.u64[0] permits */
     MESSAGE_OFFLOADED,    /* an offload job is done: body is the job's result */
     MESSAGE_IO_ACCEPTED,  /* body.i64[0] result: a socket, or -errno;  body.i64[1] the listening socket */
     MESSAGE_IO_CONNECTED, /* body.i64[0] result: 0 or -errno;  body.i64[1] the socket */
-    MESSAGE_IO_RECEIVED,  /* body.i64[0] bytes (0 is the end), or -errno;  body.i64[1] the socket; buffer+offset+length */
+    MESSAGE_IO_RECEIVED,  /* body.i64[0] bytes (0: the end) or -errno;  body.i64[1] the socket; buffer, offset, length */
     MESSAGE_IO_SENT,      /* body.i64[0] bytes taken, or -errno;  body.i64[1] the socket */
     MESSAGE_IO_READY,     /* body.i64[0] poll events, or -errno;  body.i64[1] the descriptor watched */
     MESSAGE_OWN = 32,
