@@ -65,7 +65,8 @@ def answer(own, other, defect, address, case, arguments):
         os._exit(3)
     if (defect, case) in (("refuses-perf", "perf"), ("drops-idle", "idle")):
         return {"ok": False, "error": "not today"}
-    return {"ping": {} if defect == "answer-without-field" else {"rttUs": 1}, "echo": {"sha256": "0" * 64, "seconds": 1},
+    return {"ping": {} if defect == "answer-without-field" else {"rttUs": 1},
+            "echo": {"sha256": "0" * 64, "seconds": 1},
             "streams": {"failed": 2 if defect == "lost-streams" else 0, "seconds": 1},
             "reset": {"code": 1 if defect == "another-code" else 4242},
             "perf": {"upSeconds": 1, "downSeconds": 1}, "simultaneous": {"connections": 1}}.get(case, {})
