@@ -409,6 +409,11 @@ unsigned runtime_workers(const struct runtime *runtime)
     return runtime->worker_count;
 }
 
+bool runtime_threaded(const struct runtime *runtime)
+{
+    return runtime->config.threads;
+}
+
 struct worker *runtime_worker(struct runtime *runtime, unsigned index)
 {
     assert(index < runtime->worker_count);

@@ -56,6 +56,9 @@ static int on_init(struct actor_context *context, void *state, const void *argum
     uint64_t seed;
     driver_entropy(worker_driver(context->worker), &seed, sizeof(seed));
     semaphore->config = *(const struct semaphore_config *)argument;
+    /* One is left for the others, or they would wait for ever. */
+    if (semaphore->config.permits && semaphore->config.reserved >= semaphore->config.permits)
+        semaphore->config.reserved = semaphore->config.permits - 1;
     semaphore->stats.permits = semaphore->config.permits;
     table_init(&semaphore->records, sizeof(struct record_key), SEMAPHORE_HOLDERS_MAX + SEMAPHORE_WAITERS_MAX, seed);
     table_init(&semaphore->holders, sizeof(struct actor_ref), SEMAPHORE_HOLDERS_MAX, seed);
@@ -279,7 +282,6 @@ static const struct actor_class semaphore_class = {
 int semaphore_spawn(struct worker *worker, struct actor_ref *ref, struct scope *scope,
                     const struct semaphore_config *config)
 {
-    assert(config->permits == 0 || config->reserved < config->permits);
     return actor_spawn(worker, ref, &semaphore_class, scope, config);
 }
 

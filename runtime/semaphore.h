@@ -21,7 +21,7 @@ enum semaphore_priority {
 
 struct semaphore_config {
     uint32_t permits;  /* 0: no limit */
-    uint32_t reserved; /* of them only for SEMAPHORE_PRIORITY_USER */
+    uint32_t reserved; /* of them only for SEMAPHORE_PRIORITY_USER; at least one is for all */
 };
 
 struct semaphore_stats {
@@ -32,7 +32,8 @@ struct semaphore_stats {
 int semaphore_spawn(struct worker *worker, struct actor_ref *ref, struct scope *scope,
                     const struct semaphore_config *config);
 /* Asks for one permit: MESSAGE_GRANT with the request_id, body.u64[0] = 1, or 0
- * when too many wait.  Waiters are ordered by priority, then age. */
+ * when too many wait (or this actor's request_id is in use).  Waiters are
+ * ordered by priority, then age.  MESSAGE_GONE when the semaphore is no more. */
 void semaphore_acquire(struct actor_context *context, struct actor_ref semaphore, uint32_t request_id,
                        enum semaphore_priority priority);
 /* Gives back one permit, or, if it is still waiting, takes the request back
