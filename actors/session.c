@@ -532,6 +532,13 @@ static void on_run(struct actor_context *context, struct session *session, struc
     run.function(run.stream, run.argument);
 }
 
+static void on_settled(struct actor_context *context, struct session *session, struct message *message)
+{
+    (void)context;
+    (void)message;
+    session->flags &= ~(uint32_t)(SESSION_SETTLING | SESSION_SWITCHING);
+}
+
 static void on_received(struct actor_context *context, struct session *session, struct message *message)
 {
     (void)context;
@@ -570,6 +577,8 @@ static void (*handler_of(unsigned type))(struct actor_context *, struct session 
         return on_stream;
     case SESSION_MSG_RUN:
         return on_run;
+    case SESSION_MSG_SETTLED:
+        return on_settled;
     default:
         return NULL;
     }

@@ -36,6 +36,7 @@ enum session_message {
     SESSION_MSG_PUSH,
     SESSION_MSG_STREAM,      /* an EVENT stream's shared part has changed */
     SESSION_MSG_RUN,         /* p2p_stream_run() */
+    SESSION_MSG_SETTLED,     /* from ourselves: all that the multishot receive brought is read */
 };
 
 /* What the dialer asks of a session. */

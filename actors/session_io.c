@@ -310,6 +310,23 @@ static struct buffer *bulk_buffer(struct session *session)
     return buffer;
 }
 
+/* Multishot receive has been stopped.  What it brought may still wait in our
+ * mailbox: a message behind it tells when that is read. */
+static void settle_receive(struct session *session)
+{
+    struct actor_context context = session_context(session);
+    struct message settled = {.type = SESSION_MSG_SETTLED, .kind = MESSAGE_CONTROL, .to = session->self};
+
+    if (session->flags & SESSION_SETTLING)
+        return;
+    if (!driver_receive_idle(session->driver, session->socket)) {
+        actor_wake(session->local->worker, session->self); /* look again in the next turn */
+        return;
+    }
+    session->flags |= SESSION_SETTLING;
+    (void)actor_tell(&context, &settled); /* control mail cannot be refused */
+}
+
 /* Small receives for most, large ones while bytes come in bulk. */
 void session_receive_mode(struct session *session)
 {
@@ -326,11 +343,8 @@ void session_receive_mode(struct session *session)
         driver_receive_stop(session->driver, session->socket);
     }
     if (session->flags & SESSION_SWITCHING) {
-        if (!driver_receive_idle(session->driver, session->socket)) {
-            actor_wake(session->local->worker, session->self); /* look again in the next turn */
-            return;
-        }
-        session->flags &= ~(uint32_t)SESSION_SWITCHING;
+        settle_receive(session);
+        return;
     }
     buffer = session->flags & SESSION_BULK ? bulk_buffer(session) : NULL;
     if (buffer == NULL) {

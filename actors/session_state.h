@@ -47,6 +47,7 @@ enum session_flags {
     SESSION_DEFERRED = 1 << 15,    /* handshake work waits for the next turn */
     SESSION_MULTISHOT = 1 << 16,   /* the driver's multishot receive is armed */
     SESSION_RETRYING = 1 << 17,    /* pending opens are being tried */
+    SESSION_SETTLING = 1 << 18,    /* a message to ourselves stands behind the last multishot receive */
 };
 
 /* Only until the connection is open. */
