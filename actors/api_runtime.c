@@ -97,3 +97,8 @@ const char *p2p_runtime_driver(struct p2p_runtime *runtime)
 {
     return driver_name(worker_driver(runtime_worker(runtime->runtime, 0)));
 }
+
+void p2p_dump_events(int descriptor)
+{
+    runtime_dump_events(descriptor);
+}
