@@ -404,11 +404,6 @@ void runtime_free(struct runtime *runtime)
     release(runtime);
 }
 
-bool runtime_threaded(const struct runtime *runtime)
-{
-    return runtime->config.threads;
-}
-
 unsigned runtime_workers(const struct runtime *runtime)
 {
     return runtime->worker_count;
