@@ -89,7 +89,8 @@ static void enable(struct uring *uring)
         return;
     uring->enabled = true;
     uring->thread = gettid();
-    result = io_uring_enable_rings(&uring->ring);
+    /* By hand: liburing 2.3 declares io_uring_enable_rings(), and does not export it. */
+    result = io_uring_register((unsigned)uring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
     assert(result == 0);
     if (uring->features & URING_RING_FD && io_uring_register_ring_fd(&uring->ring) != 1)
         uring->features &= ~(unsigned)URING_RING_FD;
