@@ -102,7 +102,8 @@ static int spawn_services(struct actor_context *context, struct root *root)
         error = spawn(context, root, &dialer, &dialer_class, GROUP_DIALER, &setup);
     if (!error)
         error = spawn(context, root, NULL, &connection_manager_class, GROUP_CONNECTIONS, NULL);
-    if (!error)
+    /* A node that listens nowhere has no addresses that could change. */
+    if (!error && (!node->config.listen_set || node->config.listen_count > 0))
         error = spawn(context, root, NULL, &interfaces_class, GROUP_SERVICES, NULL);
     if (!error)
         error = spawn(context, root, NULL, &status_reporter_class, GROUP_SERVICES, NULL);
