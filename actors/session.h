@@ -11,7 +11,7 @@
  * worker. */
 
 enum session_limits {
-    SESSION_RECV_BYTES_MAX = 16777216,   /* default of what a connection holds unread: windows beyond the first, and queues */
+    SESSION_RECV_BYTES_MAX = 16777216,   /* default of what a connection holds unread, and of its windows' growth */
     SESSION_HANDSHAKE_NS_TURN = 1000000, /* handshake work of a worker in one turn */
     SESSION_BYTES_TURN = 262144,         /* received bytes of one connection in one turn */
 };

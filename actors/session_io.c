@@ -248,7 +248,8 @@ void session_received(struct session *session, struct message *message)
     session->bytes_in += bytes;
     session->last_recv_ns = session_now(session);
     scope_count(session->scope, session->local->worker, NODE_BYTES_IN, bytes);
-    if (session->phase >= SESSION_DRAINING || (session->phase == SESSION_CLOSING && session->flags & SESSION_GOAWAY_SENT)) {
+    if (session->phase >= SESSION_DRAINING ||
+        (session->phase == SESSION_CLOSING && session->flags & SESSION_GOAWAY_SENT)) {
         session->flags &= ~(uint32_t)(SESSION_RECEIVING_INTO); /* all has been said: only the end counts */
         return;
     }

@@ -464,7 +464,8 @@ static void tell_fallback(struct scope *scope)
     scope->runtime->fallback[0] = '\0';
     pthread_mutex_unlock(&scope->runtime->lock);
     if (text[0])
-        log_write(scope, NULL, LOG_LEVEL_WARN, "driver_fallback", "driver=%s refused=io_uring reason=%s", "epoll", text);
+        log_write(scope, NULL, LOG_LEVEL_WARN, "driver_fallback", "driver=%s refused=io_uring reason=%s", "epoll",
+                  text);
 }
 
 void scope_log_to(struct scope *scope, const struct log_sink *sink)
