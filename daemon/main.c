@@ -8,6 +8,8 @@
 
 /* The command line. */
 
+static int command_help(const struct options *options);
+
 static const struct command commands[] = {
     {"run", "", "run a node (the default)",
      "Listens on /ip4/0.0.0.0/tcp/3333 and /ip6/::/tcp/3333 unless --listen says otherwise.  Prints each dialable "
@@ -16,7 +18,7 @@ static const struct command commands[] = {
     {"id", "", "print the peer id of this machine's node", "Makes the identity if there is none yet.", 0, 0,
      command_id},
     {"key", "generate|show|convert [FILE|ID]", "make, look at and convert keys",
-     "key generate --type ed25519 --out FILE   a new private key (libp2p protobuf, mode 0600)\v"
+     "key generate --type ed25519 --out FILE   a new private key (libp2p protobuf, mode 0600)\n"
      "key show FILE                            its type and peer id\n"
      "key convert ID [--cid]                   a peer id in its other text form", 1, 2, command_key},
     {"ping", "ADDR", "measure the round trip to a peer",
@@ -29,10 +31,26 @@ static const struct command commands[] = {
     {"echo", "ADDR", "send bytes and check that they come back",
      "ADDR is a full address of a peer that serves /echo/1.0.0 (run --echo).  Standard input is sent and what comes "
      "back is printed, or --bytes pseudo-random bytes are compared.", 1, 1, command_echo},
-    {"version", "", "print the version", "", 0, 0, command_version},
+    {"version", "", "print the version", "Of the program and of its ABI (--json).", 0, 0, command_version},
+    {"help", "[COMMAND]", "explain a command", "Without a command: see --help.", 0, 1, command_help},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+static int command_help(const struct options *options)
+{
+    const char *name = options->argument_count > 0 ? options->arguments[0] : "help";
+
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(name, commands[i].name) != 0)
+            continue;
+        printf("chorus-p2p %s%s%s: %s\n\n%s\n\nThe options are listed by chorus-p2p --help.\n", name,
+               commands[i].arguments[0] ? " " : "", commands[i].arguments, commands[i].summary, commands[i].help);
+        return EXIT_OK;
+    }
+    complain("no command '%s'; see --help", name);
+    return EXIT_USAGE;
+}
 
 enum option_key {
     OPTION_LISTEN = 'l',
@@ -261,14 +279,15 @@ static char *help_filter(int key, const char *text, void *input)
 
         snprintf(name, sizeof(name), "%s%s%s", commands[i].name, commands[i].arguments[0] ? " " : "",
                  commands[i].arguments);
-        fprintf(out, "  %-34s %s\n", name, commands[i].summary);
+        fprintf(out, "  %-36s %s\n", name, commands[i].summary);
     }
     fputs("\nA node to try things on:\n"
           "  chorus-p2p run --listen /ip4/127.0.0.1/tcp/0 --echo --perf\n"
           "and, with the address that it prints:\n"
           "  chorus-p2p ping ADDR\n  chorus-p2p perf ADDR --download 1G\n"
-          "\nExit status: 0 it worked; 1 it did not; 2 wrong usage; 3 no connection; 4 the peer refused;\n"
-          "5 no identity; 6 cannot listen; 130 interrupted.\n", out);
+          "\nchorus-p2p help COMMAND explains one.\n"
+          "\nExit status:\n  0 it worked        3 no connection      6 cannot listen\n"
+          "  1 it did not       4 the peer refused   130 interrupted\n  2 wrong usage      5 no identity\n", out);
     fclose(out);
     return help;
 }
