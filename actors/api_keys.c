@@ -20,7 +20,7 @@ static int put_key(uint8_t *out, size_t *length, const struct key *key)
     size_t size = 0;
     int error = key_to_protobuf(key, bytes, sizeof(bytes), &size);
 
-    if (!error && size > *length)
+    if (!error && (!out || size > *length))
         error = P2P_ERR_CALL_SHORT;
     if (!error)
         memcpy(out, bytes, size);

@@ -91,7 +91,7 @@ static int spawn_services(struct actor_context *context, struct root *root)
         .reserved = node->config.dials_max > 1,
     };
     struct dialer_setup setup;
-    struct actor_ref dialer;
+    struct actor_ref dialer = {0};
     int error = semaphore_spawn(context->worker, &setup.permits, context->scope, &permits);
 
     if (!error)

@@ -303,6 +303,8 @@ bool registry_find(struct registry *registry, struct actor_ref *session, const s
     struct peer *peer = find_peer(registry, id);
     if (peer) {
         struct connection *best = peer->connections;
+
+        assert(best);
         while (best && !best->identified)
             best = best->next;
         *session = (best ? best : peer->connections)->session;

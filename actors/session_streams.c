@@ -3,6 +3,7 @@
 #include "actors/probes.h"
 #include "actors/registry.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -572,6 +573,7 @@ static void enforce_budget(struct session *session)
 static void on_data(struct session *session, struct p2p_stream *stream, struct buffer *buffer, uint32_t offset,
                     uint32_t length)
 {
+    assert(stream != NULL);
     session->held_bytes += length;
     stream->held += length;
     count(session, NODE_STREAM_BYTES_HELD, length);
@@ -603,6 +605,7 @@ static void on_data(struct session *session, struct p2p_stream *stream, struct b
 
 static void on_fin(struct session *session, struct p2p_stream *stream)
 {
+    assert(stream != NULL);
     if (stream->negotiation != NULL && (stream->flags & STREAM_OPTIMISTIC) == 0) {
         negotiation_failed(session, stream, P2P_ERR_STREAM_REFUSED);
         return;
@@ -634,6 +637,7 @@ static void on_event(struct session *session, const struct yamux_event *event, s
         on_fin(session, stream);
         break;
     case YAMUX_EVENT_RESET:
+        assert(stream != NULL);
         stream_fail(stream, stream->negotiation != NULL && stream->flags & STREAM_OUTBOUND
                                 ? P2P_ERR_STREAM_REFUSED : P2P_ERR_STREAM_RESET, event->code);
         session_stream_forget(session, stream);

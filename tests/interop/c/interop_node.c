@@ -781,7 +781,10 @@ static int serve_commands(void)
     while (getline(&line, &size, stdin) > 0) {
         if (count == capacity) {
             capacity = capacity == 0 ? 64 : 2 * capacity;
-            threads = realloc(threads, capacity * sizeof(*threads));
+            pthread_t *more = realloc(threads, capacity * sizeof(*threads));
+            if (more == NULL)
+                break;
+            threads = more;
         }
         start_command(line, &threads[count++]);
     }
