@@ -643,8 +643,7 @@ static const char *take_value(struct log_line *line, const char *format, va_list
  * a value. */
 static void take_fields(struct log_line *line, const char *format, va_list *arguments)
 {
-    while (*format && !line->cut) {
-        format += strspn(format, " ");
+    for (format += strspn(format, " "); *format && !line->cut; format += strspn(format, " ")) {
         size_t key_length = strcspn(format, "= ");
         size_t before = line->length;
         add(line, format, key_length);

@@ -433,6 +433,18 @@ static bool has_more(struct worker *worker)
     return !worker->runtime->config.threads && !fall_asleep(worker);
 }
 
+/* A host that turns the worker itself may be waiting for just what this turn
+ * did: it is not kept then. */
+static uint64_t wait_deadline(const struct worker *worker, unsigned visits, uint64_t deadline_ns)
+{
+    const struct runtime_config *config = &worker->runtime->config;
+    bool hosted = !config->threads && config->driver != DRIVER_SIM;
+    if (worker->refused.count || (hosted && visits))
+        return 0;
+    uint64_t next_ns = timers_next(&worker->timers);
+    return next_ns < deadline_ns ? next_ns : deadline_ns;
+}
+
 bool worker_turn(struct worker *worker, uint64_t deadline_ns)
 {
     struct worker *previous = worker_enter(worker);
@@ -449,7 +461,8 @@ bool worker_turn(struct worker *worker, uint64_t deadline_ns)
     collect(worker);
     ref_list_wake(worker, &worker->refused);
     actor_fire_timers(worker);
-    if (actor_run(worker)) {
+    unsigned visits = actor_run(worker);
+    if (visits) {
         worker->last_work_ns = worker->now_ns;
         worker_note(worker, "turn", worker->turn, "");
     }
@@ -458,8 +471,7 @@ bool worker_turn(struct worker *worker, uint64_t deadline_ns)
     worker_flush_wakes(worker);
     buffer_pool_collect(worker->buffers, worker->now_ns);
 
-    uint64_t next_ns = timers_next(&worker->timers);
-    wait(worker, worker->refused.count ? 0 : next_ns < deadline_ns ? next_ns : deadline_ns);
+    wait(worker, wait_deadline(worker, visits, deadline_ns));
     worker_flush_wakes(worker);
     bool more = has_more(worker);
     if (!worker->runtime->config.threads)
