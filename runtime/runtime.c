@@ -1,10 +1,10 @@
 #include "runtime/cpus.h"
+#include "runtime/driver_sim.h"
 #include "runtime/inner.h"
 
 #include "chorus/p2p.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,13 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#if defined(__has_include)
-#if __has_include("runtime/driver_sim.h")
-#include "runtime/driver_sim.h"
-#define HAVE_SIM 1
-#endif
-#endif
 
 enum {
     DRAIN_TURNS_MAX = 200, /* of the end: 2 s in all until the driver's last operation is over */
@@ -75,10 +68,8 @@ static int open_real(struct worker *worker, enum driver_kind kind)
 
 static int open_sim(struct worker *worker)
 {
-    int error = ENOSYS;
-#ifdef HAVE_SIM
+    int error = 0;
     worker->driver = driver_sim_new(worker, worker->buffers, worker->runtime->config.sim, &error);
-#endif
     return worker->driver ? 0 : fail(worker, "sim", error);
 }
 

@@ -1,0 +1,203 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+extern "C" {
+#include "runtime/buffer.h"
+}
+
+namespace {
+
+struct Pool {
+    buffer_pool *pool;
+    explicit Pool(uint64_t bytes_max = BUFFER_POOL_BYTES_MAX) : pool(buffer_pool_new(bytes_max)) {}
+    ~Pool() { buffer_pool_free(pool); }
+    buffer_pool_stats stats() const
+    {
+        buffer_pool_stats out;
+        buffer_pool_stats_read(pool, &out);
+        return out;
+    }
+};
+
+TEST(Buffer, ComesInTheSmallestSizeThatFits)
+{
+    Pool pool;
+    const struct {
+        uint32_t asked, capacity;
+    } cases[] = {{0, BUFFER_SMALL_BYTES},
+                 {BUFFER_SMALL_BYTES, BUFFER_SMALL_BYTES},
+                 {BUFFER_SMALL_BYTES + 1, BUFFER_MEDIUM_BYTES},
+                 {BUFFER_MEDIUM_BYTES, BUFFER_MEDIUM_BYTES},
+                 {BUFFER_MEDIUM_BYTES + 1, BUFFER_LARGE_BYTES},
+                 {BUFFER_LARGE_BYTES, BUFFER_LARGE_BYTES}};
+    for (auto [asked, capacity] : cases) {
+        buffer *b = buffer_new(pool.pool, asked);
+        ASSERT_NE(b, nullptr);
+        EXPECT_EQ(b->capacity, capacity);
+        EXPECT_EQ(b->begin, 0u);
+        EXPECT_EQ(b->end, 0u);
+        EXPECT_EQ(b->next, nullptr);
+        buffer_unref(b);
+    }
+}
+
+TEST(Buffer, NoTwoShareAByte)
+{
+    Pool pool;
+    std::vector<buffer *> all;
+    const uint32_t sizes[] = {BUFFER_SMALL_BYTES, BUFFER_MEDIUM_BYTES, BUFFER_LARGE_BYTES};
+    for (int i = 0; i < 200; i++) {
+        buffer *b = buffer_new(pool.pool, sizes[i % 3]);
+        ASSERT_NE(b, nullptr);
+        memset(b->data, i, b->capacity);
+        all.push_back(b);
+    }
+    for (size_t i = 0; i < all.size(); i++) {
+        EXPECT_EQ(all[i]->data[0], static_cast<uint8_t>(i));
+        EXPECT_EQ(memcmp(all[i]->data, all[i]->data + 1, all[i]->capacity - 1), 0);
+    }
+    EXPECT_EQ(pool.stats().buffers_live, 200u);
+    for (buffer *b : all)
+        buffer_unref(b);
+    EXPECT_EQ(pool.stats().buffers_live, 0u);
+    EXPECT_EQ(pool.stats().bytes_live, 0u);
+}
+
+TEST(Buffer, LivesUntilTheLastReferenceIsGone)
+{
+    Pool pool;
+    buffer *b = buffer_new(pool.pool, 10);
+    EXPECT_EQ(buffer_ref(b), b);
+    buffer_unref(b);
+    EXPECT_EQ(pool.stats().buffers_live, 1u);
+    buffer_unref(b);
+    EXPECT_EQ(pool.stats().buffers_live, 0u);
+    buffer_unref(nullptr);
+}
+
+TEST(Buffer, TheMostRecentIsUsedAgainFirst)
+{
+    Pool pool;
+    buffer *first = buffer_new(pool.pool, 10), *second = buffer_new(pool.pool, 10);
+    buffer_unref(first);
+    EXPECT_EQ(buffer_new(pool.pool, 10), first);
+    buffer_unref(first);
+    buffer_unref(second);
+}
+
+TEST(BufferPool, SaysNoAtItsBound)
+{
+    Pool pool(2 * 1024 * 1024);
+    std::vector<buffer *> all;
+    while (buffer *b = buffer_new(pool.pool, BUFFER_SMALL_BYTES))
+        all.push_back(b);
+    EXPECT_LE(pool.stats().bytes_mapped, 2u * 1024 * 1024);
+    EXPECT_GE(all.size(), 384u);
+    buffer_unref(all.back());
+    all.pop_back();
+    buffer *again = buffer_new(pool.pool, BUFFER_SMALL_BYTES);
+    EXPECT_NE(again, nullptr);
+    buffer_unref(again);
+    for (buffer *b : all)
+        buffer_unref(b);
+}
+
+TEST(BufferPool, GivesIdleChunksBack)
+{
+    Pool pool;
+    std::vector<buffer *> all;
+    for (int i = 0; i < 300; i++)
+        all.push_back(buffer_new(pool.pool, 4096));
+    buffer *kept = all.back();
+    all.pop_back();
+    for (buffer *b : all)
+        buffer_unref(b);
+    uint64_t full = pool.stats().bytes_mapped, now_ns = 1000000000;
+    buffer_pool_collect(pool.pool, now_ns);
+    buffer_pool_collect(pool.pool, now_ns + BUFFER_IDLE_NS / 2);
+    EXPECT_EQ(pool.stats().bytes_mapped, full);
+    buffer_pool_collect(pool.pool, now_ns + BUFFER_IDLE_NS);
+    EXPECT_LT(pool.stats().bytes_mapped, full / 3);
+    EXPECT_GT(pool.stats().bytes_mapped, 0u) << "one buffer is still lent";
+    buffer_unref(kept);
+    buffer_pool_collect(pool.pool, now_ns + 2 * BUFFER_IDLE_NS);
+    buffer_pool_collect(pool.pool, now_ns + 4 * BUFFER_IDLE_NS);
+    EXPECT_EQ(pool.stats().bytes_mapped, 0u);
+}
+
+TEST(BufferPool, AChunkThatWasUsedMeanwhileIsNotIdle)
+{
+    Pool pool;
+    buffer_unref(buffer_new(pool.pool, 10));
+    buffer_pool_collect(pool.pool, 1000000000);
+    buffer_unref(buffer_new(pool.pool, 10));
+    buffer_pool_collect(pool.pool, 1000000000 + BUFFER_IDLE_NS);
+    EXPECT_GT(pool.stats().bytes_mapped, 0u);
+}
+
+TEST(BufferPool, BuffersComeHomeFromOtherThreads)
+{
+    Pool pool;
+    std::vector<std::thread> threads;
+    std::vector<std::vector<buffer *>> shares(4);
+    for (int i = 0; i < 1000; i++)
+        for (auto &share : shares)
+            share.push_back(buffer_new(pool.pool, 100));
+    for (auto &share : shares)
+        threads.emplace_back([&share] {
+            for (buffer *b : share) {
+                b->data[0] = 1;
+                buffer_unref(buffer_ref(b));
+                buffer_unref(b);
+            }
+        });
+    for (int i = 0; i < 100; i++)
+        buffer_pool_collect(pool.pool, 1);
+    for (std::thread &thread : threads)
+        thread.join();
+    buffer_pool_collect(pool.pool, 1);
+    EXPECT_EQ(pool.stats().buffers_live, 0u);
+}
+
+TEST(BufferPool, ReferencesFromManyThreadsEndInOneReturn)
+{
+    Pool pool;
+    for (int round = 0; round < 200; round++) {
+        buffer *b = buffer_new(pool.pool, 100);
+        buffer_ref(b);
+        buffer_ref(b);
+        std::thread one([b] { b->data[1] = 1; buffer_unref(b); }), two([b] { b->data[2] = 1; buffer_unref(b); });
+        buffer_unref(b);
+        one.join();
+        two.join();
+    }
+    buffer_pool_collect(pool.pool, 1);
+    EXPECT_EQ(pool.stats().buffers_live, 0u);
+}
+
+TEST(BufferPool, WithoutAnOwnerAllComeHomeByTheStack)
+{
+    Pool pool;
+    buffer *b = buffer_new(pool.pool, 1);
+    buffer_pool_disown(pool.pool);
+    buffer_unref(b);
+    EXPECT_EQ(pool.stats().buffers_live, 1u);
+    buffer_pool_own(pool.pool);
+    buffer_pool_collect(pool.pool, 1);
+    EXPECT_EQ(pool.stats().buffers_live, 0u);
+}
+
+TEST(Buffer, ForeignOnesHaveExactlyTheirSize)
+{
+    buffer *b = buffer_new_foreign(300000);
+    ASSERT_NE(b, nullptr);
+    EXPECT_EQ(b->capacity, 300000u);
+    memset(b->data, 7, 300000);
+    std::thread([b] { buffer_unref(b); }).join();
+}
+
+} // namespace
