@@ -57,7 +57,7 @@ static int on_init(struct actor_context *context, void *state, const void *argum
     if (interfaces->socket >= 0)
         watch(context, interfaces);
     else if (!simulated)
-        LOG(context, LOG_LEVEL_DEBUG, "interfaces not watched", "reason=%s", strerror(errno));
+        LOG(context, LOG_LEVEL_DEBUG, "interfaces_unwatched", "reason=%s", strerror(errno));
     return 0;
 }
 
@@ -101,7 +101,7 @@ static void on_changed(struct actor_context *context)
     struct p2p_node *node = node_of(context);
     struct p2p_event event = {.type = P2P_EVENT_ADDRESSES_CHANGED};
 
-    LOG(context, LOG_LEVEL_INFO, "addresses changed", "count=%zu", addresses_list(node->own->addresses, NULL, 0));
+    LOG(context, LOG_LEVEL_INFO, "addresses_changed", "count=%zu", addresses_list(node->own->addresses, NULL, 0));
     app_push(node->app, &event);
     connection_manager_push(node);
 }

@@ -128,7 +128,7 @@ static void refuse(struct actor_context *context, struct listener *listener, int
     listener->refused++;
     if (listener->refused_told_ns && context->now_ns - listener->refused_told_ns < LISTENER_REFUSED_LOG_NS)
         return;
-    LOG(context, LOG_LEVEL_WARN, "connection refused", "limit=%s used=%lld max=%lld refused=%u", limit,
+    LOG(context, LOG_LEVEL_WARN, "connection_refused", "limit=%s used=%lld max=%lld refused=%u", limit,
         (long long)used, (long long)max, listener->refused);
     listener->refused = 0;
     listener->refused_told_ns = context->now_ns;
@@ -227,7 +227,7 @@ static bool hand_over(struct actor_context *context, int socket, struct actor_re
 static void starve(struct actor_context *context, struct listener *listener, int result)
 {
     if (!listener->starved_told)
-        LOG(context, LOG_LEVEL_WARN, "accept paused", "reason=%s retry_ms=%u", strerror(-result),
+        LOG(context, LOG_LEVEL_WARN, "accept_paused", "reason=%s retry_ms=%u", strerror(-result),
             (unsigned)(LISTENER_RETRY_NS / 1000000));
     listener->starved = true;
     listener->starved_told = true;
@@ -249,7 +249,7 @@ static void on_accepted(struct actor_context *context, struct listener *listener
     }
     if (listener->starved_told) {
         listener->starved_told = false;
-        LOG(context, LOG_LEVEL_INFO, "accept resumed", "socket=%d", socket);
+        LOG(context, LOG_LEVEL_INFO, "accept_resumed", "socket=%d", socket);
     }
     if (!admit(context, listener, socket))
         return;

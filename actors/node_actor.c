@@ -141,7 +141,7 @@ static int listen_failed(struct actor_context *context, const char *text, int re
 
     /* The defaults are for machines of every kind. */
     if (!node->config.listen_set && no_ipv6 && strncmp(text, "/ip6/", 5) == 0) {
-        LOG(context, LOG_LEVEL_WARN, "not listening", "address=%s reason=%s", text, listen_reason(result));
+        LOG(context, LOG_LEVEL_WARN, "not_listening", "address=%s reason=%s", text, listen_reason(result));
         return 0;
     }
     text_set(&node->own->start_text, "cannot listen on %s: %s", text, listen_reason(result));
@@ -203,7 +203,7 @@ static void on_listening(struct actor_context *context, struct root *root, const
 
     root->binding--;
     if (result < 0) { /* the others of this address serve all */
-        LOG(context, LOG_LEVEL_WARN, "a worker does not listen", "worker=%u reason=%s", worker, strerror(-result));
+        LOG(context, LOG_LEVEL_WARN, "worker_not_listening", "worker=%u reason=%s", worker, strerror(-result));
         return;
     }
     if (add_child(context, root, message->from, GROUP_LISTENERS) == 0)
@@ -249,11 +249,11 @@ static void on_bound(struct actor_context *context, struct root *root)
                 listener_tell_siblings(context, address->listeners[j], address->listeners, workers);
     }
     root->started = true;
-    LOG(context, LOG_LEVEL_INFO, "node started", "id=%s agent=%s driver=%s workers=%u", node->id_text,
+    LOG(context, LOG_LEVEL_INFO, "node_started", "id=%s agent=%s driver=%s workers=%u", node->id_text,
         node->config.agent_version, driver_name(worker_driver(context->worker)), workers);
     if (!node->config.security)
-        LOG(context, LOG_LEVEL_WARN, "SECURITY IS OFF", "anybody=%s",
-            "on the way can read and change everything; for tests on a trusted machine only");
+        LOG(context, LOG_LEVEL_WARN, "security_off", "warning=%s",
+            "SECURITY IS OFF: anybody on the way can read and change everything; for tests on a trusted machine only");
     log_listening(context);
     finish_start(node, 0);
 }
@@ -338,7 +338,7 @@ static void complain_if_slow(struct actor_context *context, struct root *root, u
     if (root->told_slow || context->now_ns - root->stop_ns < NODE_CLOSE_SLOW_NS)
         return;
     root->told_slow = true;
-    LOG(context, LOG_LEVEL_ERROR, "closing takes long", "step=%d actors=%llu", (int)root->down,
+    LOG(context, LOG_LEVEL_ERROR, "closing_slow", "step=%d actors=%llu", (int)root->down,
         (unsigned long long)actors);
 }
 
@@ -353,7 +353,7 @@ static void pump_down(struct actor_context *context, struct root *root)
         actor_deadline(context, context->now_ns + (down ? NODE_LAST_LOOK_NS : NODE_CLOSE_SLOW_NS));
         return;
     }
-    LOG(context, LOG_LEVEL_INFO, "node closed", "id=%s took_ms=%llu", node_of(context)->id_text,
+    LOG(context, LOG_LEVEL_INFO, "node_closed", "id=%s took_ms=%llu", node_of(context)->id_text,
         (unsigned long long)((context->now_ns - root->stop_ns) / 1000000));
     actor_exit(context);
 }

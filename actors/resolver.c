@@ -362,7 +362,11 @@ static void on_hosts_read(struct question *question, const struct job *job)
 
 static void on_configured(struct resolver *resolver, struct job *job)
 {
+    const char *servers = node_of(resolver->context)->own->name_servers;
+
     resolver->channel_asked = false;
+    if (job->status == ARES_SUCCESS && servers)
+        job->status = ares_set_servers_ports_csv(job->channel, servers);
     if (job->status == ARES_SUCCESS && !resolver->stopping) {
         resolver->channel = job->channel;
         resolver->channel_ns = resolver->context->now_ns;

@@ -33,9 +33,15 @@ struct resolver_answer {
 };
 
 /* Answers of a made-up name service. */
+enum resolver_record_type {
+    RESOLVER_RECORD_A,
+    RESOLVER_RECORD_AAAA,
+    RESOLVER_RECORD_TXT,
+};
+
 struct resolver_record {
     const char *name;
-    enum resolver_record_type { RESOLVER_RECORD_A, RESOLVER_RECORD_AAAA, RESOLVER_RECORD_TXT } type;
+    enum resolver_record_type type;
     const char *value;
 };
 

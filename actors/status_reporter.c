@@ -44,9 +44,9 @@ static void report(struct actor_context *context)
     if (!log_enabled(context->scope, LOG_LEVEL_INFO))
         return;
     status_reporter_lines(node_of(context), status, sizeof(status), peers, sizeof(peers));
-    LOG(context, LOG_LEVEL_INFO, status, "%s", "");
+    LOG(context, LOG_LEVEL_INFO, "node_status", "message=%s", status);
     if (peers[0])
-        LOG(context, LOG_LEVEL_INFO, peers, "%s", "");
+        LOG(context, LOG_LEVEL_INFO, "node_peers", "message=%s", peers);
 }
 
 static void arm(struct actor_context *context)
