@@ -11,6 +11,7 @@
 
 int api_runtime_new(struct p2p_runtime **out, struct runtime_config *config, struct p2p_error_text *text)
 {
+    char why[256] = "";
     int error = crypto_init();
 
     if (!error)
@@ -24,10 +25,13 @@ int api_runtime_new(struct p2p_runtime **out, struct runtime_config *config, str
         return P2P_ERR_CALL_NOMEM;
     config->local_new = local_new;
     config->local_free = local_free;
+    config->error_text = why;
+    config->error_text_bytes = sizeof(why);
     error = runtime_new(&runtime->runtime, config);
     if (error) {
-        text_set(text, "the workers could not be started (%s); check the limits of open files, threads and locked "
-                 "memory, or force the other driver with CHORUS_P2P_DRIVER=epoll", p2p_error_string(error));
+        text_set(text, "the workers could not be started: %s; check the limits of open files, threads and locked "
+                 "memory, or force the other driver with CHORUS_P2P_DRIVER=epoll",
+                 why[0] ? why : p2p_error_string(error));
         free(runtime);
         return error;
     }
@@ -95,7 +99,12 @@ int p2p_runtime_fd(struct p2p_runtime *runtime)
 
 const char *p2p_runtime_driver(struct p2p_runtime *runtime)
 {
-    return driver_name(worker_driver(runtime_worker(runtime->runtime, 0)));
+    return runtime_driver_name(runtime->runtime);
+}
+
+void p2p_dump_events(int descriptor)
+{
+    runtime_dump_events(descriptor);
 }
 
 void p2p_dump_events(int descriptor)

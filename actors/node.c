@@ -147,7 +147,7 @@ static int make_runtime(struct p2p_node *node, struct p2p_runtime *given, struct
 /* Then neither the machine's interfaces nor its descriptors count. */
 static bool is_simulated(struct p2p_node *node)
 {
-    return strcmp(driver_name(worker_driver(runtime_worker(node->runtime, 0))), "sim") == 0;
+    return strcmp(runtime_driver_name(node->runtime), "sim") == 0;
 }
 
 /* Descriptors from here on are kept for files and what else is not a
