@@ -106,8 +106,3 @@ void p2p_dump_events(int descriptor)
 {
     runtime_dump_events(descriptor);
 }
-
-void p2p_dump_events(int descriptor)
-{
-    runtime_dump_events(descriptor);
-}
