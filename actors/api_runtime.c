@@ -75,6 +75,12 @@ uint64_t api_runtime_now_ns(struct runtime *runtime)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+void api_runtime_rouse(struct runtime *runtime)
+{
+    if (!runtime_threaded(runtime))
+        driver_wake(worker_driver(runtime_worker(runtime, 0)));
+}
+
 uint64_t api_runtime_deadline_ns(struct runtime *runtime, int timeout_ms)
 {
     if (timeout_ms < 0)

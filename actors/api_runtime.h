@@ -17,6 +17,9 @@ int api_runtime_new(struct p2p_runtime **out, struct runtime_config *config, str
 /* Monotonic time as its drivers see it; from any thread of a runtime with
  * threads, else from the one that turns it. */
 uint64_t api_runtime_now_ns(struct runtime *runtime);
+/* What somebody waits for has happened: in a runtime without threads, ends the
+ * wait of the turn that he made for it.  Any thread. */
+void api_runtime_rouse(struct runtime *runtime);
 /* When a call with that time-out has to be back; UINT64_MAX for -1. */
 uint64_t api_runtime_deadline_ns(struct runtime *runtime, int timeout_ms);
 

@@ -24,6 +24,8 @@ struct entry {
 struct app {
     pthread_mutex_t mutex;
     int descriptor;
+    void (*wake)(void *argument);
+    void *wake_argument;
     bool signalled; /* the descriptor is readable */
     bool closed;    /* NODE_CLOSED: told when nothing else waits */
     uint32_t peers_waiting;
@@ -98,6 +100,12 @@ void app_free(struct app *app)
     free(app);
 }
 
+void app_wake_with(struct app *app, void (*wake)(void *argument), void *argument)
+{
+    app->wake = wake;
+    app->wake_argument = argument;
+}
+
 int app_descriptor(struct app *app)
 {
     return app->descriptor;
@@ -115,6 +123,8 @@ static void signal_change(struct app *app)
     ssize_t done = waits ? write(app->descriptor, &one, sizeof(one)) : read(app->descriptor, &one, sizeof(one));
     assert(done == (ssize_t)sizeof(one));
     app->signalled = waits;
+    if (waits && app->wake)
+        app->wake(app->wake_argument);
 }
 
 static struct entry *entry_new(const struct p2p_event *event)

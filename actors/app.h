@@ -36,6 +36,9 @@ struct app;
 
 struct app *app_new(int *error);
 void app_free(struct app *app);
+/* Has `wake(argument)` called whenever the descriptor becomes readable, under a
+ * lock: for a runtime without threads, whose turn waits for something else. */
+void app_wake_with(struct app *app, void (*wake)(void *argument), void *argument);
 int app_descriptor(struct app *app);
 /* Copies the event.  False when an inbound stream finds APP_INCOMING_MAX of
  * them waiting (nothing else is refused). */

@@ -162,6 +162,11 @@ static int64_t descriptors_max(void)
                                                            (int64_t)limit.rlim_cur;
 }
 
+static void rouse(void *runtime)
+{
+    api_runtime_rouse(runtime);
+}
+
 static int make_parts(struct p2p_node *node, struct p2p_error_text *text)
 {
     char prefix[PEER_ID_SHORT_SIZE];
@@ -178,6 +183,7 @@ static int make_parts(struct p2p_node *node, struct p2p_error_text *text)
     node->app = app_new(&error);
     if (!node->app)
         return error;
+    app_wake_with(node->app, rouse, node->runtime);
     node->registry = registry_new(node, node->hash_seed);
     node->own->protocols = protocols_new();
     node->own->addresses = addresses_new();

@@ -311,13 +311,16 @@ static void run_job(void *argument, uint64_t result[3])
     }
     pthread_once(&once, init_library);
     struct ares_options options = {
+        .flags = ARES_FLAG_EDNS, /* or every longer answer would have to come by TCP */
+        .ednspsz = RESOLVER_UDP_BYTES,
         .timeout = RESOLVER_TIMEOUT_MS,
         .tries = RESOLVER_TRIES,
         .lookups = (char[]){"b"}, /* name servers only: the hosts file was looked into before */
         .sock_state_cb = on_socket_state,
         .sock_state_cb_data = job->resolver,
     };
-    job->status = ares_init_options(&job->channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+    job->status = ares_init_options(&job->channel, &options,
+                                    ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
                                     ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
 }
 

@@ -14,7 +14,7 @@ enum resolver_limits {
     RESOLVER_SOCKETS_MAX = 64,       /* of c-ares at a time */
     RESOLVER_TIMEOUT_MS = 2000,      /* of one question to one server, doubled by each further try */
     RESOLVER_TRIES = 3,
-    RESOLVER_ANSWERS_BYTES_MAX = 65536,
+    RESOLVER_UDP_BYTES = 1232,       /* of an answer without TCP; DNS flag day 2020 */
 };
 
 #define RESOLVER_CONFIG_NS_MAX 60000000000ull /* after this an idle resolver reads its configuration again */

@@ -1,5 +1,6 @@
 #include "actors/stream.h"
 
+#include "actors/api_runtime.h"
 #include "actors/session_state.h"
 
 #include <stdio.h>
@@ -267,6 +268,7 @@ static void hand_over(struct p2p_stream *stream)
         bits |= APP_STREAM_FAILED;
     }
     pthread_cond_broadcast(&shared->changed);
+    api_runtime_rouse(stream->node->runtime);
     if (bits != 0 && !shared->close)
         app_stream_ready(stream->node->app, &stream->ready, stream, bits, stream->error);
     pthread_mutex_unlock(&shared->lock);

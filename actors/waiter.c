@@ -113,6 +113,8 @@ void waiter_finish(struct waiter *waiter, int result)
     bool given_up = waiter->done & GIVEN_UP;
     pthread_cond_signal(&sync->cond);
     pthread_mutex_unlock(&sync->mutex);
+    if (waiter->node->runtime)
+        api_runtime_rouse(waiter->node->runtime);
     /* Our reference still holds: the caller may be on its way out. */
     if (given_up && waiter->object && waiter->abandoned)
         waiter->abandoned(waiter);
