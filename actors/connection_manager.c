@@ -12,6 +12,7 @@ enum connection_manager_message {
 
 struct connection_manager {
     bool stopping;
+    uint64_t sweep_ns; /* the next order to close, on the way down */
 };
 
 /* All sessions (of a peer): a heap array, NULL when there are none or memory is
@@ -141,9 +142,12 @@ static void pump(struct actor_context *context, void *state)
         actor_exit(context);
         return;
     }
-    /* Again and again: a dial under way may only now have become a session. */
-    close_all(context);
-    actor_deadline(context, context->now_ns + CONNECTION_MANAGER_SWEEP_NS);
+    /* Again and again: what was under way may only now have become a session. */
+    if (context->now_ns >= manager->sweep_ns) {
+        close_all(context);
+        manager->sweep_ns = context->now_ns + CONNECTION_MANAGER_SWEEP_NS;
+    }
+    actor_deadline(context, context->now_ns + CONNECTION_MANAGER_LOOK_NS);
 }
 
 const struct actor_class connection_manager_class = {

@@ -7,7 +7,8 @@
  * MESSAGE_STOP it closes all, those in handshake too, awaits their end, and
  * then ends itself. */
 
-#define CONNECTION_MANAGER_SWEEP_NS 20000000ull      /* between looks at those that are still open, on the way down */
+#define CONNECTION_MANAGER_LOOK_NS 1000000ull        /* on the way down, between looks whether any is open, */
+#define CONNECTION_MANAGER_SWEEP_NS 50000000ull      /* and between orders to close */
 #define CONNECTION_MANAGER_ACCOUNT_NS 10000000000ull /* between two looks at the books */
 
 extern const struct actor_class connection_manager_class;

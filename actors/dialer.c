@@ -372,7 +372,7 @@ static int prepare(struct session_dial *out, const struct dial *dial, const stru
     memset(out, 0, sizeof(*out));
     out->remote = *address;
     out->expected = dial->id;
-    out->deadline_ns = dial_deadline(dial);
+    out->deadline_ns = dial_deadline(dial) + DIALER_GRACE_NS;
     return multiaddr_to_sockaddr(address, &out->address, &out->address_length, zone_index);
 }
 

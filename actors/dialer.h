@@ -15,6 +15,7 @@ enum dialer_limits {
 };
 
 #define DIALER_STAGGER_NS 250000000ull /* RFC 8305, 5: Connection Attempt Delay */
+#define DIALER_GRACE_NS 100000000ull   /* a session's own deadline is so much later: the dialer's comes first */
 
 enum dialer_message {
     DIALER_MSG_CONNECT = MESSAGE_OWN + 64, /* from dialer_connect() */

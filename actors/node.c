@@ -245,6 +245,15 @@ int p2p_node_new(struct p2p_node **out, const struct p2p_config *config, struct 
     return 0;
 }
 
+void p2p_node_free(struct p2p_node *node)
+{
+    if (!node || p2p_node_close(node, -1) < 0)
+        return;
+    free_parts(node);
+}
+
+/* ---- start and close ---- */
+
 /* The root has finished those who wait a moment before it is gone itself. */
 static void await_last_breath(struct p2p_node *node)
 {
@@ -261,15 +270,6 @@ static void await_last_breath(struct p2p_node *node)
             runtime_turn(node->runtime, 0);
     }
 }
-
-void p2p_node_free(struct p2p_node *node)
-{
-    if (!node || p2p_node_close(node, -1) < 0)
-        return;
-    free_parts(node);
-}
-
-/* ---- start and close ---- */
 
 static int begin_start(struct p2p_node *node, struct waiter *waiter)
 {
@@ -320,6 +320,8 @@ int p2p_node_start(struct p2p_node *node, struct p2p_error_text *text)
         waiter_finish(waiter, error);
     error = waiter_wait(waiter, START_MS_MAX);
     waiter_done(waiter);
+    if (error == P2P_ERR_NODE_LISTEN)
+        await_last_breath(node);
     const char *why = node->own->start_text.text;
     text_set(text, "%s", !error ? "" : why[0] ? why : p2p_error_string(error));
     return error;

@@ -1,0 +1,338 @@
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+extern "C" {
+#include "actors/app.h"
+#include "actors/registry.h"
+#include "actors/waiter.h"
+}
+
+namespace {
+
+struct peer_id id_of(unsigned number)
+{
+    uint8_t seed[KEY_SEED_BYTES] = {};
+    struct peer_id id;
+    struct key *key = nullptr;
+
+    memcpy(seed, &number, sizeof(number));
+    EXPECT_EQ(key_new_seed(&key, seed), 0);
+    peer_id_from_public_key(&id, key_public(key));
+    key_free(key);
+    return id;
+}
+
+struct multiaddr address_of(const std::string &text)
+{
+    struct multiaddr address = {};
+    EXPECT_EQ(multiaddr_from_text(&address, text.c_str(), nullptr, 0), 0) << text;
+    return address;
+}
+
+/* What a peer tells, in memory of its own. */
+struct Told {
+    struct identify_result result = {};
+    std::vector<std::string> protocols;
+    std::vector<struct multiaddr> addresses;
+    std::vector<struct wire_span> protocol_spans, address_spans;
+
+    Told(const char *agent, std::vector<std::string> names, std::vector<std::string> texts = {})
+        : protocols(std::move(names))
+    {
+        for (const auto &text : texts)
+            addresses.push_back(address_of(text));
+        for (const auto &name : protocols)
+            protocol_spans.push_back({reinterpret_cast<const uint8_t *>(name.data()), name.size()});
+        for (const auto &address : addresses)
+            address_spans.push_back({address.bytes, address.length});
+        strcpy(result.agent_version, agent);
+        strcpy(result.protocol_version, "CHORUS-network");
+        result.protocols = protocol_spans.data();
+        result.protocol_count = protocol_spans.size();
+        result.addrs = address_spans.data();
+        result.addr_count = address_spans.size();
+        result.observed = address_of("/ip4/127.0.0.1/tcp/4001");
+    }
+};
+
+struct RegistryTest : testing::Test {
+    int error = 0;
+    struct p2p_node node = {};
+    struct registry *registry = nullptr;
+
+    void SetUp() override
+    {
+        node.app = app_new(&error);
+        registry = node.registry = registry_new(&node, 42);
+    }
+
+    void TearDown() override
+    {
+        registry_free(registry);
+        app_free(node.app);
+    }
+
+    static struct actor_ref session(uint32_t number) { return {number, 1}; }
+
+    int add(unsigned peer, uint32_t number, bool outbound = false, uint64_t opened_ns = 1000)
+    {
+        struct registry_connection connection = {};
+        connection.session = session(number);
+        connection.id = id_of(peer);
+        connection.remote = address_of("/ip4/127.0.0.1/tcp/" + std::to_string(number % 60000 + 1));
+        connection.outbound = outbound;
+        connection.opened_ns = opened_ns;
+        return registry_add(registry, &connection);
+    }
+
+    void remove(unsigned peer, uint32_t number, int why = P2P_ERR_CONN_CLOSED)
+    {
+        struct peer_id id = id_of(peer);
+        registry_remove(registry, session(number), &id, why);
+    }
+
+    void identified(unsigned peer, uint32_t number, const Told &told)
+    {
+        struct peer_id id = id_of(peer);
+        registry_identified(registry, session(number), &id, &told.result);
+    }
+
+    struct p2p_event next()
+    {
+        struct p2p_event event;
+        if (app_next(node.app, &event) < 0)
+            event.type = P2P_EVENT_NONE;
+        return event;
+    }
+
+    uint32_t find(unsigned peer)
+    {
+        struct peer_id id = id_of(peer);
+        struct actor_ref ref = {};
+        return registry_find(registry, &ref, &id) ? ref.slot : 0;
+    }
+};
+
+TEST_F(RegistryTest, TellsOfAPeersFirstAndLastConnectionOnly)
+{
+    char text[PEER_ID_TEXT_SIZE];
+    struct peer_id id = id_of(1);
+    peer_id_to_text(&id, text);
+
+    EXPECT_EQ(add(1, 10), 0);
+    EXPECT_EQ(add(1, 11), 0);
+    EXPECT_EQ(registry_peers(registry), 1u);
+    auto event = next();
+    EXPECT_EQ(event.type, P2P_EVENT_PEER_CONNECTED);
+    EXPECT_STREQ(event.id, text);
+    EXPECT_EQ(next().type, P2P_EVENT_NONE);
+    remove(1, 10);
+    remove(1, 10);
+    EXPECT_EQ(next().type, P2P_EVENT_NONE);
+    remove(1, 11, P2P_ERR_CONN_RESET);
+    event = next();
+    EXPECT_EQ(event.type, P2P_EVENT_PEER_DISCONNECTED);
+    EXPECT_EQ(event.error, P2P_ERR_CONN_RESET);
+    EXPECT_EQ(registry_peers(registry), 0u);
+}
+
+TEST_F(RegistryTest, PrefersTheNewestIdentifiedConnection)
+{
+    Told told("agent", {});
+    EXPECT_EQ(find(1), 0u);
+    add(1, 10);
+    EXPECT_EQ(find(1), 10u);
+    add(1, 11);
+    EXPECT_EQ(find(1), 11u);
+    identified(1, 10, told);
+    EXPECT_EQ(find(1), 10u);
+    add(1, 12);
+    EXPECT_EQ(find(1), 10u);
+    identified(1, 12, told);
+    EXPECT_EQ(find(1), 12u);
+    remove(1, 12);
+    EXPECT_EQ(find(1), 10u);
+}
+
+TEST_F(RegistryTest, KeepsWhatIdentifyTold)
+{
+    Told told("go-libp2p/0.48", {"/ipfs/ping/1.0.0", "/echo/1.0.0"},
+              {"/ip4/127.0.0.1/tcp/4001", "/ip4/192.168.1.2/tcp/4001", "/ip4/0.0.0.0/tcp/1"});
+    struct peer_id id = id_of(1);
+    struct p2p_identity *identity = nullptr;
+    add(1, 10);
+    next();
+    EXPECT_EQ(registry_identity(registry, &identity, &id), P2P_ERR_CALL_AGAIN);
+    told.result.has_signed_record = true;
+    told.result.record_seq = 77;
+    identified(1, 10, told);
+    EXPECT_EQ(next().type, P2P_EVENT_PEER_IDENTIFIED);
+    ASSERT_EQ(registry_identity(registry, &identity, &id), 0);
+    EXPECT_STREQ(identity->agent_version, "go-libp2p/0.48");
+    EXPECT_STREQ(identity->protocol_version, "CHORUS-network");
+    EXPECT_STREQ(identity->observed_address, "/ip4/127.0.0.1/tcp/4001");
+    ASSERT_EQ(identity->protocol_count, 2u);
+    EXPECT_STREQ(identity->protocols[0], "/ipfs/ping/1.0.0");
+    EXPECT_STREQ(identity->protocols[1], "/echo/1.0.0");
+    ASSERT_EQ(identity->address_count, 2u); /* the unspecified one is nobody's address */
+    EXPECT_STREQ(identity->addresses[0], "/ip4/127.0.0.1/tcp/4001");
+    EXPECT_STREQ(identity->addresses[1], "/ip4/192.168.1.2/tcp/4001");
+    EXPECT_TRUE(identity->signed_record);
+    EXPECT_EQ(identity->signed_record_seq, 77u);
+    EXPECT_EQ(identity->key_type, P2P_KEY_ED25519);
+    p2p_identity_free(identity);
+    EXPECT_TRUE(registry_speaks(registry, &id, "/echo/1.0.0"));
+    EXPECT_FALSE(registry_speaks(registry, &id, "/echo/1.0"));
+    EXPECT_FALSE(registry_speaks(registry, &id, "/echo/1.0.0/x"));
+    struct peer_id other = id_of(2);
+    EXPECT_FALSE(registry_speaks(registry, &other, "/echo/1.0.0"));
+    EXPECT_EQ(registry_identity(registry, &identity, &other), P2P_ERR_CALL_NOT_FOUND);
+}
+
+TEST_F(RegistryTest, TakesNewsFromAPushAndTellsItOnce)
+{
+    struct peer_id id = id_of(1);
+    add(1, 10);
+    identified(1, 10, Told("agent", {"/a"}));
+    identified(1, 10, Told("agent", {"/a", "/b"}));
+    EXPECT_TRUE(registry_speaks(registry, &id, "/b"));
+    next();
+    EXPECT_EQ(next().type, P2P_EVENT_PEER_IDENTIFIED);
+    EXPECT_EQ(next().type, P2P_EVENT_NONE);
+    identified(1, 10, Told("agent", {}));
+    EXPECT_FALSE(registry_speaks(registry, &id, "/a"));
+}
+
+TEST_F(RegistryTest, BelievesNothingOfAMessageWithAnothersKey)
+{
+    struct peer_id id = id_of(1);
+    struct p2p_identity *identity = nullptr;
+    Told told("agent", {"/a"});
+    told.result.key_mismatch = true;
+    add(1, 10);
+    identified(1, 10, told);
+    EXPECT_EQ(registry_identity(registry, &identity, &id), P2P_ERR_CALL_AGAIN);
+}
+
+TEST_F(RegistryTest, BoundsWhatAPeerMayHaveUsKeep)
+{
+    std::vector<std::string> many;
+    struct peer_id id = id_of(1);
+    struct p2p_identity *identity = nullptr;
+    for (int i = 0; i < 1000; i++)
+        many.push_back("/" + std::string(200, 'x') + std::to_string(i));
+    std::vector<std::string> addresses(500);
+    for (size_t i = 0; i < addresses.size(); i++)
+        addresses[i] = "/ip4/127.0.0.1/tcp/" + std::to_string(i + 1);
+    add(1, 10);
+    identified(1, 10, Told("agent", many, addresses));
+    ASSERT_EQ(registry_identity(registry, &identity, &id), 0);
+    EXPECT_LE(identity->protocol_count, REGISTRY_PROTOCOLS_BYTES_MAX / 200u);
+    EXPECT_GE(identity->protocol_count, 30u);
+    EXPECT_LE(identity->address_count, REGISTRY_ADDRESSES_BYTES_MAX / 8u);
+    EXPECT_GE(identity->address_count, 100u);
+    EXPECT_STREQ(identity->addresses[99], "/ip4/127.0.0.1/tcp/100");
+    p2p_identity_free(identity);
+}
+
+TEST_F(RegistryTest, RefusesMoreConnectionsOfOnePeerThanItsBound)
+{
+    for (uint32_t i = 0; i < REGISTRY_PEER_CONNECTIONS_MAX; i++)
+        ASSERT_EQ(add(1, i + 1), 0);
+    EXPECT_EQ(add(1, 1000), P2P_ERR_CONN_LIMIT);
+    EXPECT_EQ(add(2, 1001), 0);
+    remove(1, 5);
+    EXPECT_EQ(add(1, 1002), 0);
+}
+
+TEST_F(RegistryTest, TakesNobodyInWhenTheNodeCloses)
+{
+    node.closing = 1;
+    EXPECT_EQ(add(1, 10), P2P_ERR_NODE_CLOSING);
+    EXPECT_EQ(registry_peers(registry), 0u);
+    EXPECT_EQ(next().type, P2P_EVENT_NONE);
+}
+
+TEST_F(RegistryTest, ListsPeersInTheOrderTheyCame)
+{
+    struct p2p_peer peers[2];
+    for (unsigned i = 0; i < 3; i++)
+        add(i, i + 1, i == 1, 1000 * (i + 1));
+    add(0, 9, true, 9000);
+    struct peer_id first = id_of(0);
+    registry_progress(registry, session(9), &first, 5, 100, 200);
+    registry_progress(registry, session(1), &first, 7, 10, 20);
+    EXPECT_EQ(registry_list(registry, peers, 2, 10000), 3u);
+    char text[PEER_ID_TEXT_SIZE];
+    peer_id_to_text(&first, text);
+    EXPECT_STREQ(peers[0].id, text);
+    EXPECT_STREQ(peers[0].address, "/ip4/127.0.0.1/tcp/10");
+    EXPECT_EQ(peers[0].connections, 2u);
+    EXPECT_TRUE(peers[0].outbound);
+    EXPECT_EQ(peers[0].rtt_ns, 5u);
+    EXPECT_EQ(peers[0].since_ns, 9000u);
+    EXPECT_EQ(peers[0].bytes_in, 110u);
+    EXPECT_EQ(peers[0].bytes_out, 220u);
+    EXPECT_TRUE(peers[1].outbound);
+    struct peer_id ids[4];
+    EXPECT_EQ(registry_ids(registry, ids, 4), 3u);
+    struct peer_id second = id_of(1);
+    EXPECT_TRUE(peer_id_equal(&ids[1], &second));
+    struct actor_ref sessions[8];
+    EXPECT_EQ(registry_sessions(registry, sessions, 8, nullptr), 4u);
+    EXPECT_EQ(registry_sessions(registry, sessions, 1, &first), 2u);
+    EXPECT_EQ(sessions[0].slot, 9u);
+}
+
+TEST_F(RegistryTest, WakesThoseWhoWaitForAnIdentity)
+{
+    struct peer_id id = id_of(1);
+    struct waiter *nobody = waiter_new(&node, WAITER_BLOCKING, 0);
+    registry_await_identity(registry, nobody, &id);
+    EXPECT_EQ(waiter_wait(nobody, 0), P2P_ERR_CALL_NOT_FOUND);
+    waiter_done(nobody);
+
+    add(1, 10);
+    struct waiter *waiter = waiter_new(&node, WAITER_BLOCKING, 0);
+    registry_await_identity(registry, waiter, &id);
+    identified(1, 10, Told("agent", {}));
+    ASSERT_EQ(waiter_wait(waiter, 0), 0);
+    EXPECT_STREQ(static_cast<struct p2p_identity *>(waiter->object)->agent_version, "agent");
+    p2p_identity_free(static_cast<struct p2p_identity *>(waiter->object));
+    waiter_done(waiter);
+
+    waiter = waiter_new(&node, WAITER_BLOCKING, 0);
+    registry_await_identity(registry, waiter, &id); /* known already */
+    ASSERT_EQ(waiter_wait(waiter, 0), 0);
+    p2p_identity_free(static_cast<struct p2p_identity *>(waiter->object));
+    waiter_done(waiter);
+}
+
+TEST_F(RegistryTest, TellsThoseWhoWaitThatThePeerHasGone)
+{
+    struct peer_id id = id_of(1);
+    add(1, 10);
+    struct waiter *waiter = waiter_new(&node, WAITER_BLOCKING, 0);
+    registry_await_identity(registry, waiter, &id);
+    remove(1, 10);
+    EXPECT_EQ(waiter_wait(waiter, 0), P2P_ERR_CALL_NOT_FOUND);
+    waiter_done(waiter);
+}
+
+TEST_F(RegistryTest, ForgetsThoseWhoStoppedWaiting)
+{
+    struct peer_id id = id_of(1);
+    add(1, 10);
+    for (int i = 0; i < 2 * REGISTRY_AWAITERS_MAX; i++) {
+        struct waiter *waiter = waiter_new(&node, WAITER_BLOCKING, 0);
+        registry_await_identity(registry, waiter, &id);
+        ASSERT_EQ(waiter_wait(waiter, 0), P2P_ERR_CALL_TIMEOUT);
+        waiter_done(waiter);
+    }
+    identified(1, 10, Told("agent", {})); /* what nobody waits for is freed */
+}
+
+}  // namespace
