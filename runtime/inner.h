@@ -180,7 +180,7 @@ struct runtime {
     pthread_mutex_t lock;    /* for making these two, and for what follows */
     pthread_cond_t changed;
     unsigned threads, threads_ready, threads_ended;
-    bool go;
+    bool go, woken;
     char fallback[160];      /* why epoll was taken; said once */
 };
 

@@ -166,7 +166,7 @@ static void await_others(struct runtime *runtime)
     pthread_mutex_lock(&runtime->lock);
     runtime->threads_ended++;
     pthread_cond_broadcast(&runtime->changed);
-    while (runtime->threads_ended < runtime->threads)
+    while (runtime->threads_ended < runtime->threads || !runtime->woken)
         pthread_cond_wait(&runtime->changed, &runtime->lock);
     pthread_mutex_unlock(&runtime->lock);
 }
@@ -310,6 +310,7 @@ static int started(struct runtime *runtime)
     return 0;
 }
 
+/* No driver goes before all were woken. */
 static void stop(struct runtime *runtime)
 {
     /* Release pairs with the acquire of worker_main() and fall_asleep(). */
@@ -317,6 +318,10 @@ static void stop(struct runtime *runtime)
     for (unsigned i = 0; i < runtime->worker_count; i++)
         if (runtime->workers[i]->driver)
             driver_wake(runtime->workers[i]->driver);
+    pthread_mutex_lock(&runtime->lock);
+    runtime->woken = true;
+    pthread_cond_broadcast(&runtime->changed);
+    pthread_mutex_unlock(&runtime->lock);
 }
 
 static void join(struct runtime *runtime)
@@ -338,6 +343,7 @@ static int start_threads(struct runtime *runtime)
     int error = started(runtime);
     if (error)
         __atomic_store_n(&runtime->stopping, 1, __ATOMIC_RELEASE);
+    runtime->woken = error != 0;
     runtime->go = true;
     pthread_cond_broadcast(&runtime->changed);
     pthread_mutex_unlock(&runtime->lock);

@@ -152,10 +152,12 @@ public:
 
     int post(message m) { return runtime_post(runtime, &m); }
 
+    // A machine without threads: the actor's end, in a turn.
     void stop(actor_ref ref)
     {
         actor_context context = actor_context_of(worker(), ref);
         actor_exit(&context);
+        turn();
     }
 };
 

@@ -111,9 +111,9 @@ TEST(Offload, IsBounded)
 TEST(Offload, JobsThatWaitAtTheEndAreDoneAndDropped)
 {
     Job job;
+    Script script;
     {
         Machine machine(2);
-        Script script;
         script.receive = [&](actor_context *context, message *) {
             for (int i = 0; i < 100; i++)
                 EXPECT_EQ(offload_run(context, 1, run, &job, dropped), 0);

@@ -14,9 +14,10 @@ extern "C" {
 
 namespace {
 
-// The reference that an actor at work on any worker has told.
+// An actor of any worker that tells its reference.
 struct Announced : Script {
     std::atomic<uint64_t> packed{0};
+    std::atomic<bool> ended{false};
     std::function<void(actor_context *, message *)> on_mail;
     Announced()
     {
@@ -27,7 +28,10 @@ struct Announced : Script {
                 on_mail(context, m);
             stops(context, m);
         };
+        fini = [this](actor_context *) { ended = true; };
     }
+    // Its actor must have been told to stop.
+    ~Announced() { EXPECT_TRUE(until([&] { return ended.load(); })); }
     actor_ref ref()
     {
         EXPECT_TRUE(until([&] { return packed != 0; }));
