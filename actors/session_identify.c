@@ -11,8 +11,8 @@
 
 struct session_identify {
     struct identify_reader reader;
-    struct p2p_stream *stream;
-    struct session *session; /* NULL once the session has let go */
+    struct session *session;     /* whose question it is; NULL for a push, or once the session has let go */
+    struct actor_ref connection; /* outlives the stream's hold on its session, which ends with the last FIN */
 };
 
 /* ---- Telling -------------------------------------------------------------- */
@@ -78,16 +78,12 @@ static void asked_free(struct session_identify *identify)
     free(identify);
 }
 
-static void finish(struct p2p_stream *stream, struct identify_reader *reader)
+static void finish(const struct p2p_stream *stream, struct session_identify *identify)
 {
-    struct session *session = stream->session;
-    struct identify_result *result;
+    struct identify_result *result = calloc(1, sizeof(*result));
 
-    if (session == NULL || !session_is_open(session))
-        return;
-    result = calloc(1, sizeof(*result));
-    if (result != NULL && identify_finish(reader, result, &session->peer) == 0 && !result->key_mismatch)
-        registry_identified(session->node->registry, session->self, &session->peer, result);
+    if (result != NULL && identify_finish(&identify->reader, result, &stream->peer) == 0 && !result->key_mismatch)
+        registry_identified(stream->node->registry, identify->connection, &stream->peer, result);
     free(result);
 }
 
@@ -107,7 +103,7 @@ static void read_answer(struct p2p_stream *stream, void *user)
     if (count == P2P_ERR_CALL_AGAIN)
         return;
     if (count == P2P_ERR_STREAM_EOF)
-        finish(stream, &identify->reader);
+        finish(stream, identify);
     p2p_stream_close(stream);
     asked_free(identify);
 }
@@ -156,6 +152,7 @@ void session_identify_begin(struct session *session)
         return;
     identify_reader_init(&identify->reader);
     identify->session = session;
+    identify->connection = session->self;
     stream = session_stream_new(session, IDENTIFY_PROTOCOL, &ask_callbacks, identify);
     if (stream == NULL) {
         asked_free(identify);
@@ -198,6 +195,7 @@ static void pushed_opened(struct p2p_stream *stream, void *user)
         return;
     }
     identify_reader_init(&identify->reader);
+    identify->connection = stream->session_ref;
     p2p_stream_set_user(stream, identify);
 }
 
