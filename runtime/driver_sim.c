@@ -901,6 +901,17 @@ static bool turn_all(struct sim_world *world, uint64_t deadline_ns)
     return busy;
 }
 
+bool sim_world_turn(struct sim_world *world, uint64_t deadline_ns)
+{
+    bool busy = turn_all(world, deadline_ns);
+
+    if (busy)
+        world->now_ns += SIM_ROUND_NS;
+    else
+        sim_world_advance(world);
+    return busy;
+}
+
 bool sim_world_run(struct sim_world *world, bool (*until)(void *argument), void *argument, uint64_t virtual_ns_max)
 {
     uint64_t end_ns = world->now_ns + virtual_ns_max;
@@ -908,10 +919,7 @@ bool sim_world_run(struct sim_world *world, bool (*until)(void *argument), void 
     while (until == NULL || !until(argument)) {
         if (world->now_ns >= end_ns)
             return false;
-        if (turn_all(world, end_ns))
-            world->now_ns += SIM_ROUND_NS;
-        else
-            sim_world_advance(world);
+        sim_world_turn(world, end_ns);
     }
     return true;
 }

@@ -31,6 +31,8 @@ void sim_world_free(struct sim_world *world);
  * true; or until so much virtual time has passed: false.  When nobody has work
  * due, time jumps to the next deadline. */
 bool sim_world_run(struct sim_world *world, bool (*until)(void *argument), void *argument, uint64_t virtual_ns_max);
+/* One round of that: what runtime_turn() does.  True: somebody did something. */
+bool sim_world_turn(struct sim_world *world, uint64_t deadline_ns);
 uint64_t sim_world_now_ns(const struct sim_world *world);
 /* A hash of every completion so far, in order: equal for equal runs. */
 uint64_t sim_world_trace(const struct sim_world *world);

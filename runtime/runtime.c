@@ -425,6 +425,8 @@ const char *runtime_driver_name(struct runtime *runtime)
 bool runtime_turn(struct runtime *runtime, uint64_t deadline_ns)
 {
     assert(!runtime->config.threads);
+    if (runtime->config.driver == DRIVER_SIM)
+        return sim_world_turn(runtime->config.sim, deadline_ns);
     return worker_turn(runtime->workers[0], deadline_ns);
 }
 

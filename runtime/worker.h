@@ -67,7 +67,8 @@ unsigned runtime_workers(const struct runtime *runtime);
 struct worker *runtime_worker(struct runtime *runtime, unsigned index);
 /* A runtime without threads: one turn on the calling thread, which waits at most
  * until `deadline_ns`, and not at all when there was something to do.  Returns
- * true when more work is due at once. */
+ * true when more work is due at once.  In a simulated world all workers of the
+ * world have a turn. */
 bool runtime_turn(struct runtime *runtime, uint64_t deadline_ns);
 /* From any thread: sends a copy of *message.  0, or P2P_ERR_CALL_FULL when the
  * credits are used up, of which an eighth is kept for CONTROL (only DATA and

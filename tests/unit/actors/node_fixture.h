@@ -11,17 +11,24 @@
 
 #include "chorus/p2p.h"
 
+extern "C" {
+#include "actors/api_runtime.h"
+#include "runtime/driver_sim.h"
+}
+
 /* Nodes of this process that talk to each other, for tests that read like the
  * application's own code. */
 
 struct World {
-    enum p2p_driver driver;
+    enum driver_kind driver;
     bool threads;
 };
 
 inline std::string world_name(const testing::TestParamInfo<World> &info)
 {
-    return std::string(info.param.driver == P2P_DRIVER_URING ? "uring" : "epoll") +
+    if (info.param.driver == DRIVER_SIM)
+        return "sim";
+    return std::string(info.param.driver == DRIVER_URING ? "uring" : "epoll") +
            (info.param.threads ? "_threads" : "_turned");
 }
 
@@ -141,21 +148,34 @@ class NodeTest : public testing::TestWithParam<World>
 {
 public:
     struct p2p_runtime *runtime = nullptr;
+    struct sim_world *world = nullptr;
 
     void SetUp() override
     {
         struct p2p_error_text text = {};
-        int error = p2p_runtime_new(&runtime, GetParam().threads ? 2 : 1, GetParam().threads, GetParam().driver, &text);
-        if (error && GetParam().driver == P2P_DRIVER_URING)
+        struct runtime_config config;
+        runtime_config_init(&config);
+        config.driver = GetParam().driver;
+        config.threads = GetParam().threads;
+        config.workers = GetParam().threads || GetParam().driver == DRIVER_SIM ? 2 : 1;
+        if (GetParam().driver == DRIVER_SIM)
+            config.sim = world = sim_world_new(1);
+        int error = api_runtime_new(&runtime, &config, &text);
+        if (error && GetParam().driver == DRIVER_URING)
             GTEST_SKIP() << "no io_uring here: " << text.text;
         ASSERT_EQ(error, 0) << text.text;
     }
 
-    void TearDown() override { p2p_runtime_free(runtime); }
+    void TearDown() override
+    {
+        p2p_runtime_free(runtime);
+        if (world)
+            sim_world_free(world);
+    }
 };
 
-#define WORLDS                                                                                              \
-    testing::Values(World{P2P_DRIVER_URING, true}, World{P2P_DRIVER_EPOLL, true},                           \
-                    World{P2P_DRIVER_URING, false}, World{P2P_DRIVER_EPOLL, false})
+#define REAL_WORLDS                                                                    \
+    World{DRIVER_URING, true}, World{DRIVER_EPOLL, true}, World{DRIVER_URING, false},  \
+        World{DRIVER_EPOLL, false}
 
 #endif

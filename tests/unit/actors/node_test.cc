@@ -11,6 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+extern "C" {
+#include "crypto/key.h"
+}
+
 namespace {
 
 void serve_echo(struct p2p_config *config)
@@ -18,7 +22,13 @@ void serve_echo(struct p2p_config *config)
     p2p_config_serve_echo(config, true);
 }
 
-INSTANTIATE_TEST_SUITE_P(Drivers, NodeTest, WORLDS, world_name);
+INSTANTIATE_TEST_SUITE_P(Drivers, NodeTest, testing::Values(REAL_WORLDS, World{DRIVER_SIM, false}), world_name);
+
+/* Where sockets of the test's own take part. */
+struct RealNodeTest : NodeTest {
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, RealNodeTest, testing::Values(REAL_WORLDS), world_name);
 
 TEST_P(NodeTest, StartsAndClosesAndLeavesNothing)
 {
@@ -248,7 +258,7 @@ struct Mute {
     ~Mute() { close(descriptor); }
 };
 
-TEST_P(NodeTest, GivesUpADialWhenItsTimeIsOver)
+TEST_P(RealNodeTest, GivesUpADialWhenItsTimeIsOver)
 {
     Mute mute;
     Node a(runtime), b(runtime, [](struct p2p_config *config) { p2p_config_connection_timeout_ms(config, 150); });
@@ -263,7 +273,7 @@ TEST_P(NodeTest, GivesUpADialWhenItsTimeIsOver)
     EXPECT_EQ(b.connect(mute.address, -1), P2P_ERR_CALL_TIMEOUT); /* the node's own limit */
 }
 
-TEST_P(NodeTest, ClosesWhileADialIsUnderWay)
+TEST_P(RealNodeTest, ClosesWhileADialIsUnderWay)
 {
     Mute mute;
     Node a(runtime);
@@ -278,7 +288,7 @@ TEST_P(NodeTest, ClosesWhileADialIsUnderWay)
     EXPECT_EQ(a.counter("actors"), 0);
 }
 
-TEST_P(NodeTest, ClosesWhileHandshakesAreUnderWay)
+TEST_P(RealNodeTest, ClosesWhileHandshakesAreUnderWay)
 {
     Node a(runtime);
     a.start();
@@ -378,7 +388,7 @@ TEST_P(NodeTest, RefusesConnectionsBeyondItsLimit)
     EXPECT_EQ(c.connect(a), 0) << c.text.text;
 }
 
-TEST_P(NodeTest, ListensOnEveryInterfaceAndTellsTheirAddresses)
+TEST_P(RealNodeTest, ListensOnEveryInterfaceAndTellsTheirAddresses)
 {
     Node a(runtime, [](struct p2p_config *config) {
         p2p_config_listen(config, nullptr, nullptr);
@@ -473,7 +483,7 @@ struct NodeFiles : NodeTest {
     }
 };
 
-INSTANTIATE_TEST_SUITE_P(Drivers, NodeFiles, testing::Values(World{P2P_DRIVER_EPOLL, true}), world_name);
+INSTANTIATE_TEST_SUITE_P(Drivers, NodeFiles, testing::Values(World{DRIVER_EPOLL, true}), world_name);
 
 TEST_P(NodeFiles, KeepsItsIdentityInItsDataDirectory)
 {
@@ -518,6 +528,61 @@ TEST_P(NodeFiles, OneOfTwoNodesHasARuntimeOfItsOwn)
     ASSERT_NE(stream, nullptr);
     expect_echo(stream, std::string(1000000, 'x'));
     p2p_stream_close(stream);
+}
+
+/* Some hours in a world in memory; returns a hash of all that happened. */
+uint64_t live(uint64_t seed)
+{
+    struct sim_world *world = sim_world_new(seed);
+    struct p2p_runtime *runtime = nullptr;
+    struct runtime_config config;
+    uint64_t trace;
+    runtime_config_init(&config);
+    config.driver = DRIVER_SIM;
+    config.threads = false;
+    config.workers = 2;
+    config.sim = world;
+    EXPECT_EQ(api_runtime_new(&runtime, &config, nullptr), 0);
+    {
+        auto with_key = [](uint8_t number) {
+            return [number](struct p2p_config *settings) {
+                const uint8_t key_seed[KEY_SEED_BYTES] = {number};
+                uint8_t bytes[KEY_PRIVATE_BYTES_MAX];
+                size_t length = 0;
+                struct key *key = nullptr;
+                key_new_seed(&key, key_seed);
+                key_to_protobuf(key, bytes, sizeof(bytes), &length);
+                p2p_config_identity(settings, bytes, length);
+                p2p_config_serve_echo(settings, true);
+                key_free(key);
+            };
+        };
+        Node a(runtime, with_key(1)), b(runtime, with_key(2)), c(runtime, with_key(3));
+        for (Node *node : {&a, &b, &c})
+            node->start();
+        EXPECT_EQ(a.connect(b), 0) << a.text.text;
+        EXPECT_EQ(c.connect(b), 0) << c.text.text;
+        EXPECT_EQ(c.connect(a), 0) << c.text.text;
+        struct p2p_stream *stream = a.open(b.id(), "/echo/1.0.0");
+        expect_echo(stream, std::string(500000, 'x'));
+        p2p_stream_close(stream);
+        struct p2p_event event;
+        EXPECT_EQ(p2p_node_wait_event(a.node, &event, 100), 0);
+        while (p2p_node_wait_event(b.node, &event, 6 * 3600 * 1000) == 0) /* hours of keep-alives */
+            ;
+        EXPECT_EQ(p2p_node_peers(b.node), 2u);
+        trace = sim_world_trace(world);
+    }
+    p2p_runtime_free(runtime);
+    sim_world_free(world);
+    return trace;
+}
+
+TEST(NodeSim, LivesTheSameHoursForTheSameSeed)
+{
+    uint64_t first = live(1);
+    EXPECT_EQ(first, live(1));
+    EXPECT_NE(first, live(2));
 }
 
 }  // namespace

@@ -128,7 +128,7 @@ struct ResolverTest : NodeTest {
     }
 };
 
-INSTANTIATE_TEST_SUITE_P(Drivers, ResolverTest, WORLDS, world_name);
+INSTANTIATE_TEST_SUITE_P(Drivers, ResolverTest, testing::Values(REAL_WORLDS), world_name);
 
 TEST_P(ResolverTest, FindsNamesInAZone)
 {
