@@ -11,6 +11,7 @@ enum io_limits {
     IO_BULK_BYTES = 65536,       /* received in one turn: from here on large buffers; a full record */
     IO_BULK_KEEP_BYTES = 32768,  /* a receive that brought less ends that */
     IO_WHOLE_BYTES = 8192,       /* payload from here on is sealed where it lies, less is copied together */
+    IO_DEFERRED_BYTES_MAX = 65536, /* a stranger's bytes that wait for a turn: more than any handshake has */
     IO_PIECES_MAX = 16,          /* runs of bytes in one record sealed in place */
     IO_SMALL_SEND_BYTES = 3072,  /* what surely fits a small buffer, headers and tags included */
     IO_MEDIUM_SEND_BYTES = 30000, /* and a medium one */
@@ -261,6 +262,10 @@ void session_received(struct session *session, struct message *message)
     if ((session->flags & SESSION_SECURE) == 0 &&
         (session->flags & SESSION_DEFERRED || !local_handshake_allowed(session->local))) {
         /* Others' handshakes had this turn's share. */
+        if (session->handshake->deferred.bytes + bytes > IO_DEFERRED_BYTES_MAX) {
+            session_end(session, P2P_ERR_CONN_LIMIT);
+            return;
+        }
         if (slices_append(&session->handshake->deferred, message->buffer, message->offset, bytes) != 0)
             session_end(session, P2P_ERR_CALL_NOMEM);
         message->buffer = NULL;
@@ -558,6 +563,7 @@ void session_flush(struct session *session)
         if (session->sending == NULL || session->phase == SESSION_DEAD)
             return;
         handshake_over(session);
+        session_wake_writers(session);
     }
     session->flags |= SESSION_SENDING;
     session->stall_since_ns = session_now(session);

@@ -47,6 +47,7 @@ enum session_flags {
     SESSION_DEFERRED = 1 << 15,    /* handshake work waits for the next turn */
     SESSION_MULTISHOT = 1 << 16,   /* the driver's multishot receive is armed */
     SESSION_RETRYING = 1 << 17,    /* pending opens are being tried */
+    SESSION_WRITERS_WAIT = 1 << 19, /* streams found the connection's budget used up by what is queued */
     SESSION_SETTLING = 1 << 18,    /* a message to ourselves stands behind the last multishot receive */
 };
 
@@ -162,6 +163,10 @@ void session_stream_forget(struct session *session, struct p2p_stream *stream);
 /* If both directions are finished and nobody reads, lets go. */
 void session_stream_settle(struct session *session, struct p2p_stream *stream);
 void session_fail_streams(struct session *session, int error);
+/* What may still be queued for sending, over all streams. */
+uint64_t session_send_room(const struct session *session);
+/* Room is there again: those that waited for it may write. */
+void session_wake_writers(struct session *session);
 /* Received bytes were read or dropped. */
 void session_stream_consumed(struct session *session, struct p2p_stream *stream, uint32_t bytes);
 

@@ -261,6 +261,30 @@ void session_expire_streams(struct session *session, uint64_t now_ns)
     }
 }
 
+/* ---- What is queued for sending ------------------------------------------ */
+
+uint64_t session_send_room(const struct session *session)
+{
+    uint64_t budget = session->node->config.connection_memory_bytes;
+
+    return session->queued_bytes < budget ? budget - session->queued_bytes : 0;
+}
+
+void session_wake_writers(struct session *session)
+{
+    if ((session->flags & SESSION_WRITERS_WAIT) == 0 ||
+        session->queued_bytes > session->node->config.connection_memory_bytes / 2)
+        return;
+    session->flags &= ~(uint32_t)SESSION_WRITERS_WAIT;
+    for (struct p2p_stream *stream = session->streams; stream != NULL; stream = stream->next) {
+        if ((stream->flags & STREAM_WANT_WRITE) == 0)
+            continue;
+        stream->flags &= ~(uint32_t)STREAM_WANT_WRITE;
+        stream->flags |= STREAM_WRITABLE;
+        session_stream_ready(session, stream);
+    }
+}
+
 /* ---- Opening ------------------------------------------------------------- */
 
 static int queue_negotiation(struct session *session, struct p2p_stream *stream)

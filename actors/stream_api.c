@@ -130,6 +130,18 @@ static size_t send_room(uint64_t queued, size_t length)
     return length < room ? length : (size_t)room;
 }
 
+/* A stream has a bound, and so has its connection over all INLINE streams. */
+static size_t inline_room(struct p2p_stream *stream, size_t length)
+{
+    uint64_t connection = session_send_room(stream->session);
+    size_t room = send_room(stream->send.bytes, length);
+
+    if (room <= connection)
+        return room;
+    stream->session->flags |= SESSION_WRITERS_WAIT;
+    return (size_t)connection;
+}
+
 static int64_t write_shared(struct p2p_stream *stream, const void *data, size_t length)
 {
     struct stream_shared *shared = stream->shared;
@@ -170,7 +182,7 @@ int64_t p2p_stream_write(struct p2p_stream *stream, const void *data, size_t len
     error = write_check(stream);
     if (error != 0)
         return error;
-    part = send_room(stream->send.bytes, length);
+    part = inline_room(stream, length);
     if (part < length)
         stream->flags |= STREAM_WANT_WRITE;
     if (part == 0)
@@ -204,7 +216,7 @@ int p2p_stream_write_buffer(struct p2p_stream *stream, struct p2p_buffer *buffer
     }
     if (shared == NULL) {
         error = write_check(stream);
-        if (error == 0 && stream->send.bytes >= P2P_STREAM_SEND_BYTES_MAX) {
+        if (error == 0 && inline_room(stream, 1) == 0) {
             stream->flags |= STREAM_WANT_WRITE;
             return P2P_ERR_CALL_AGAIN;
         }
