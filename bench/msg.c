@@ -225,6 +225,7 @@ int bench_msg(const struct bench_options *options)
     struct bench_samples same = {0}, across = {0}, call = {0};
     uint64_t count = options->count > 0 ? options->count : 5000000;
 
+    count = (count + WINDOW - 1) / WINDOW * WINDOW; /* the last credit comes, too */
     runtime_config_init(&config);
     config.workers = 2;
     config.threads = true;
