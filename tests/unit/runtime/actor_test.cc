@@ -26,6 +26,13 @@ struct Recorder : Script {
     }
 };
 
+class Actor : public testing::TestWithParam<driver_kind> {};
+
+INSTANTIATE_TEST_SUITE_P(All, Actor, testing::Values(DRIVER_URING, DRIVER_EPOLL, DRIVER_SIM),
+                         [](const testing::TestParamInfo<driver_kind> &it) {
+                             return it.param == DRIVER_URING ? "Uring" : it.param == DRIVER_EPOLL ? "Epoll" : "Sim";
+                         });
+
 // Acts as `self` outside a turn.
 int tell(Machine &machine, actor_ref self, message m)
 {
@@ -40,9 +47,9 @@ message numbered(actor_ref ref, uint64_t number, message_kind kind = MESSAGE_DAT
     return m;
 }
 
-TEST(Actor, GetsItsMailInOrderAndThenOnePump)
+TEST_P(Actor, GetsItsMailInOrderAndThenOnePump)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref sender = machine.spawn(&a), receiver = machine.spawn(&b);
     for (uint64_t i = 0; i < 10; i++)
@@ -60,9 +67,9 @@ TEST(Actor, GetsItsMailInOrderAndThenOnePump)
     machine.stop(receiver);
 }
 
-TEST(Actor, ThatFailsToStartWasNeverThere)
+TEST_P(Actor, ThatFailsToStartWasNeverThere)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder script;
     script.init = [](actor_context *context) {
         actor_deadline(context, context->now_ns);
@@ -78,9 +85,9 @@ TEST(Actor, ThatFailsToStartWasNeverThere)
     EXPECT_EQ(machine.live(), 0u);
 }
 
-TEST(Actor, MayTellItselfFromInit)
+TEST_P(Actor, MayTellItselfFromInit)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder script;
     script.init = [](actor_context *context) {
         message m = to(context->self, OWN_2);
@@ -93,9 +100,9 @@ TEST(Actor, MayTellItselfFromInit)
     machine.stop(ref);
 }
 
-TEST(Actor, MailboxTakesDataUpToItsBoundAndControlBeyond)
+TEST_P(Actor, MailboxTakesDataUpToItsBoundAndControlBeyond)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref sender = machine.spawn(&a), receiver = machine.spawn(&b, 4);
     for (uint64_t i = 0; i < 4; i++)
@@ -115,9 +122,9 @@ TEST(Actor, MailboxTakesDataUpToItsBoundAndControlBeyond)
     machine.stop(receiver);
 }
 
-TEST(Actor, ThatMetAFullMailboxIsPumpedWhenThereIsRoom)
+TEST_P(Actor, ThatMetAFullMailboxIsPumpedWhenThereIsRoom)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref receiver = machine.spawn(&b, 4);
     uint64_t sent = 0, refusals = 0;
@@ -142,9 +149,9 @@ TEST(Actor, ThatMetAFullMailboxIsPumpedWhenThereIsRoom)
     machine.stop(receiver);
 }
 
-TEST(Actor, TakesABatchATurnAndTheOthersDoNotWait)
+TEST_P(Actor, TakesABatchATurnAndTheOthersDoNotWait)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b, c;
     actor_ref sender = machine.spawn(&a), busy = machine.spawn(&b), idle = machine.spawn(&c);
     for (uint64_t i = 0; i < 200; i++)
@@ -161,9 +168,9 @@ TEST(Actor, TakesABatchATurnAndTheOthersDoNotWait)
         machine.stop(ref);
 }
 
-TEST(Actor, TwoThatTellEachOtherForEverLeaveTheTurn)
+TEST_P(Actor, TwoThatTellEachOtherForEverLeaveTheTurn)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b, c;
     actor_ref one = machine.spawn(&a), two = machine.spawn(&b), third = machine.spawn(&c);
     auto bounce = [](actor_context *context, message *m) {
@@ -183,9 +190,9 @@ TEST(Actor, TwoThatTellEachOtherForEverLeaveTheTurn)
         machine.stop(ref);
 }
 
-TEST(Actor, AnswersCarryTheRequestsNumber)
+TEST_P(Actor, AnswersCarryTheRequestsNumber)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref asker = machine.spawn(&a), server = machine.spawn(&b);
     b.receive = [](actor_context *context, message *m) {
@@ -207,9 +214,9 @@ TEST(Actor, AnswersCarryTheRequestsNumber)
     machine.stop(server);
 }
 
-TEST(Actor, ARequestToTheDeadIsAnsweredWithGone)
+TEST_P(Actor, ARequestToTheDeadIsAnsweredWithGone)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref asker = machine.spawn(&a), dead = machine.spawn(&b);
     machine.stop(dead);
@@ -231,9 +238,9 @@ TEST(Actor, ARequestToTheDeadIsAnsweredWithGone)
     machine.stop(asker);
 }
 
-TEST(Actor, MailThatWaitsWhenItDiesDiesWithIt)
+TEST_P(Actor, MailThatWaitsWhenItDiesDiesWithIt)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref asker = machine.spawn(&a), server = machine.spawn(&b);
     buffer *watched = buffer_new_foreign(10);
@@ -261,9 +268,9 @@ TEST(Actor, MailThatWaitsWhenItDiesDiesWithIt)
     machine.stop(asker);
 }
 
-TEST(Actor, ABufferThatAHandlerDoesNotTakeIsUnreffed)
+TEST_P(Actor, ABufferThatAHandlerDoesNotTakeIsUnreffed)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref sender = machine.spawn(&a), receiver = machine.spawn(&b);
     buffer *kept = nullptr;
@@ -291,9 +298,9 @@ TEST(Actor, ABufferThatAHandlerDoesNotTakeIsUnreffed)
     machine.stop(receiver);
 }
 
-TEST(Actor, AStaleReferenceNeverReachesTheNextTenant)
+TEST_P(Actor, AStaleReferenceNeverReachesTheNextTenant)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref sender = machine.spawn(&a);
     actor_ref old = machine.spawn(&b);
@@ -317,9 +324,9 @@ TEST(Actor, AStaleReferenceNeverReachesTheNextTenant)
     machine.stop(sender);
 }
 
-TEST(Actor, WatchersHearOfADeathOnce)
+TEST_P(Actor, WatchersHearOfADeathOnce)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b, c;
     actor_ref watcher = machine.spawn(&a), other = machine.spawn(&c), target = machine.spawn(&b);
     actor_context context = actor_context_of(machine.worker(), watcher);
@@ -342,9 +349,9 @@ TEST(Actor, WatchersHearOfADeathOnce)
     machine.stop(other);
 }
 
-TEST(Actor, WatchersThatComeAndGoLeaveNothingBehind)
+TEST_P(Actor, WatchersThatComeAndGoLeaveNothingBehind)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref target = machine.spawn(&a);
     for (int i = 0; i < 5000; i++) {
@@ -362,9 +369,9 @@ TEST(Actor, WatchersThatComeAndGoLeaveNothingBehind)
     EXPECT_LT(after.dropped - before.dropped, 200u) << "the list was pruned";
 }
 
-TEST(Actor, TimerComesOnceAndAfterTheMail)
+TEST_P(Actor, TimerComesOnceAndAfterTheMail)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref ref = machine.spawn(&a), other = machine.spawn(&b);
     actor_context context = actor_context_of(machine.worker(), ref);
@@ -378,9 +385,9 @@ TEST(Actor, TimerComesOnceAndAfterTheMail)
     machine.stop(other);
 }
 
-TEST(Actor, TimerWaitsForItsDeadline)
+TEST_P(Actor, TimerWaitsForItsDeadline)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a;
     actor_ref ref = machine.spawn(&a);
     uint64_t fired_ns = 0;
@@ -393,16 +400,15 @@ TEST(Actor, TimerWaitsForItsDeadline)
     actor_deadline(&context, deadline_ns);
     machine.turn(2);
     EXPECT_EQ(fired_ns, 0u);
-    while (!fired_ns)
-        runtime_turn(machine.runtime, UINT64_MAX);
+    machine.run_until([&] { return fired_ns != 0; });
     EXPECT_GE(fired_ns, deadline_ns);
     EXPECT_LT(fired_ns, deadline_ns + 500000000);
     machine.stop(ref);
 }
 
-TEST(Actor, MailThatMovesTheTimerIsInTime)
+TEST_P(Actor, MailThatMovesTheTimerIsInTime)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     a.receive = [&](actor_context *context, message *m) {
         a.seen.push_back({m->type, 0, 0, {}});
@@ -419,9 +425,9 @@ TEST(Actor, MailThatMovesTheTimerIsInTime)
     machine.stop(other);
 }
 
-TEST(Actor, DeadOnesTimersAreGone)
+TEST_P(Actor, DeadOnesTimersAreGone)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a;
     for (int i = 0; i < 100; i++) {
         actor_ref ref = machine.spawn(&a);
@@ -434,9 +440,9 @@ TEST(Actor, DeadOnesTimersAreGone)
     EXPECT_EQ(a.ended, 100u);
 }
 
-TEST(Actor, WakeRunsThePump)
+TEST_P(Actor, WakeRunsThePump)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a;
     actor_ref ref = machine.spawn(&a);
     actor_wake(machine.worker(), ref);
@@ -448,9 +454,9 @@ TEST(Actor, WakeRunsThePump)
     machine.stop(ref);
 }
 
-TEST(Actor, ThatWakesItselfRunsInTheNextTurn)
+TEST_P(Actor, ThatWakesItselfRunsInTheNextTurn)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a;
     actor_ref ref = machine.spawn(&a);
     a.pump = [&](actor_context *context) {
@@ -466,9 +472,9 @@ TEST(Actor, ThatWakesItselfRunsInTheNextTurn)
     machine.turn();
 }
 
-TEST(Actor, StateIsFoundByItsOwnClassOnly)
+TEST_P(Actor, StateIsFoundByItsOwnClassOnly)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a;
     actor_ref ref = machine.spawn(&a);
     EXPECT_NE(actor_state(machine.worker(), ref, script_class(1024)), nullptr);
@@ -479,9 +485,9 @@ TEST(Actor, StateIsFoundByItsOwnClassOnly)
     EXPECT_EQ(actor_context_of(machine.worker(), ref).scope, nullptr);
 }
 
-TEST(Actor, FiniMaySpeakButNotToItself)
+TEST_P(Actor, FiniMaySpeakButNotToItself)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a, b;
     actor_ref other = machine.spawn(&b), ref = machine.spawn(&a);
     a.fini = [&](actor_context *context) {
@@ -498,9 +504,9 @@ TEST(Actor, FiniMaySpeakButNotToItself)
     machine.stop(other);
 }
 
-TEST(Actor, AHundredThousandComeAndGo)
+TEST_P(Actor, AHundredThousandComeAndGo)
 {
-    Still machine;
+    Still machine(GetParam());
     Recorder a;
     std::vector<actor_ref> all;
     for (int i = 0; i < 100000; i++)

@@ -13,6 +13,7 @@ extern "C" {
 #include "chorus/p2p.h"
 #include "runtime/actor.h"
 #include "runtime/buffer.h"
+#include "runtime/driver_sim.h"
 #include "runtime/log.h"
 #include "runtime/worker.h"
 }
@@ -161,10 +162,37 @@ public:
     }
 };
 
+struct World {
+    sim_world *world = nullptr;
+    ~World()
+    {
+        if (world)
+            sim_world_free(world);
+    }
+};
+
 // A machine whose turns the test makes.
-class Still : public Machine {
+class Still : private World, public Machine {
 public:
-    Still() : Machine(1, false) {}
+    explicit Still(driver_kind kind = DRIVER_AUTO)
+        : Machine(1, false, [this, kind](runtime_config *config) {
+              config->driver = kind;
+              if (kind == DRIVER_SIM)
+                  config->sim = world = sim_world_new(1);
+          })
+    {
+    }
+
+    // Turns, and lets time pass, until it holds.
+    void run_until(const std::function<bool()> &holds)
+    {
+        auto call = [](void *argument) { return (*static_cast<const std::function<bool()> *>(argument))(); };
+        if (world) {
+            EXPECT_TRUE(sim_world_run(world, call, const_cast<std::function<bool()> *>(&holds), UINT64_MAX / 2));
+        }
+        while (!holds())
+            runtime_turn(runtime, UINT64_MAX);
+    }
 };
 
 // Ends with MESSAGE_STOP.
