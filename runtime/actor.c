@@ -5,14 +5,12 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 enum {
     SLOT_INDEX_MASK = ACTOR_SLOTS_MAX - 1,
     BLOCK_SHIFT = 8, /* slots of a block, as a power of two */
     CLOCK_VISITS = 16, /* the clock of a long turn is read each so many visits */
-    WATCH_PRUNE_MIN = 64,
 };
 
 _Static_assert(1 << BLOCK_SHIFT == ACTOR_BLOCK_SLOTS, "a block's slots");
@@ -26,8 +24,8 @@ int actors_init(struct worker *worker)
 {
     timers_init(&worker->timers);
     worker->slab = slab_new();
-    void *table = mmap(NULL, ACTOR_BLOCKS_MAX * sizeof(void *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                       0);
+    void *table = mmap(NULL, ACTOR_BLOCKS_MAX * sizeof(void *), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     worker->blocks = table == MAP_FAILED ? NULL : table;
     worker->watch_count = 1; /* index 0 is nobody */
     return worker->slab && worker->blocks ? 0 : P2P_ERR_CALL_NOMEM;
@@ -65,6 +63,12 @@ struct actor_slot *actor_find(struct worker *worker, struct actor_ref ref)
 {
     struct actor_slot *actor = slot_at(worker, ref.slot & SLOT_INDEX_MASK);
     return actor && actor->generation == ref.generation && actor->actor_class ? actor : NULL;
+}
+
+bool actor_lives(const struct worker *home, struct actor_ref ref)
+{
+    struct actor_slot *actor = slot_at(home, ref.slot & SLOT_INDEX_MASK);
+    return actor && __atomic_load_n(&actor->generation, __ATOMIC_RELAXED) == ref.generation;
 }
 
 static void list_append(struct worker *worker, struct index_list *list, struct actor_slot *actor)
@@ -224,7 +228,8 @@ bool actor_accept(struct worker *worker, struct mail_slot *slot)
     return true;
 }
 
-static void answer_gone(struct worker *worker, struct actor_ref to, struct actor_ref from, uint32_t request_id)
+static void answer_gone(struct worker *worker, struct actor_ref to, struct actor_ref from,
+                        uint32_t request_id)
 {
     if (actor_ref_is_none(to))
         return;
@@ -264,7 +269,8 @@ int actor_tell(struct actor_context *context, struct message *message)
     int error = worker_send(worker, message);
     if (error) {
         unsigned target = actor_ref_worker(message->to);
-        refuse(worker, context->self, target == worker->index ? &worker->refused : &worker->outlets[target].refused);
+        bool here = target == worker->index;
+        refuse(worker, context->self, here ? &worker->refused : &worker->outlets[target].refused);
     }
     return error;
 }
@@ -306,128 +312,6 @@ void ref_list_wake(struct worker *worker, struct ref_list *list)
     list->count = 0;
 }
 
-/* ---- watches ----------------------------------------------------------- */
-
-/* Whether an actor of any worker lives.  A dead generation never comes back, so
- * a stale look only keeps a record longer. */
-static bool is_alive(const struct worker *worker, struct actor_ref ref)
-{
-    const struct worker *home = worker->runtime->workers[actor_ref_worker(ref)];
-    struct actor_slot *actor = slot_at(home, ref.slot & SLOT_INDEX_MASK);
-    return actor && __atomic_load_n(&actor->generation, __ATOMIC_RELAXED) == ref.generation;
-}
-
-static uint32_t watch_take(struct worker *worker)
-{
-    uint32_t index = worker->watch_free;
-    if (index) {
-        worker->watch_free = worker->watches[index].next;
-        return index;
-    }
-    if (worker->watch_count >= worker->watch_capacity) {
-        uint32_t capacity = worker->watch_capacity ? worker->watch_capacity * 2 : 64;
-        struct watch *watches = realloc(worker->watches, capacity * sizeof(*watches));
-        assert(watches);
-        worker->watches = watches;
-        worker->watch_capacity = capacity;
-    }
-    return worker->watch_count++;
-}
-
-static void watch_give(struct worker *worker, uint32_t index)
-{
-    worker->watches[index].next = worker->watch_free;
-    worker->watch_free = index;
-}
-
-/* Drops the records for which `drop` holds, and leaves the rest in order. */
-static void watches_filter(struct worker *worker, struct actor_slot *actor, const struct actor_ref *unwatch)
-{
-    uint32_t *link = &actor->watchers, count = 0;
-    while (*link) {
-        struct watch *watch = &worker->watches[*link];
-        bool drop = unwatch ? actor_ref_equal(watch->watcher, *unwatch) : !is_alive(worker, watch->watcher);
-        if (drop) {
-            uint32_t index = *link;
-            *link = watch->next;
-            watch_give(worker, index);
-        } else {
-            link = &watch->next;
-            count++;
-        }
-    }
-    if (!actor->watchers)
-        return;
-    struct watch *first = &worker->watches[actor->watchers];
-    first->count = count;
-    first->prune_at = count * 2 < WATCH_PRUNE_MIN ? WATCH_PRUNE_MIN : count * 2;
-}
-
-static void death_tell(struct worker *worker, struct actor_ref watcher, struct actor_ref dead)
-{
-    struct message death = {.type = MESSAGE_DEATH, .to = watcher, .from = dead};
-    worker_send(worker, &death);
-}
-
-/* Watchers that died without a word are found when the list has doubled. */
-static void watch_add(struct worker *worker, struct actor_ref target, struct actor_ref watcher)
-{
-    struct actor_slot *actor = actor_find(worker, target);
-    if (!actor) {
-        death_tell(worker, watcher, target);
-        return;
-    }
-    if (actor->watchers && worker->watches[actor->watchers].count >= worker->watches[actor->watchers].prune_at)
-        watches_filter(worker, actor, NULL);
-    uint32_t index = watch_take(worker);
-    struct watch *watch = &worker->watches[index];
-    *watch = (struct watch){watcher, actor->watchers, 1, WATCH_PRUNE_MIN};
-    if (actor->watchers) {
-        watch->count = worker->watches[actor->watchers].count + 1;
-        watch->prune_at = worker->watches[actor->watchers].prune_at;
-    }
-    actor->watchers = index;
-}
-
-static void watch_remove(struct worker *worker, struct actor_ref target, struct actor_ref watcher)
-{
-    struct actor_slot *actor = actor_find(worker, target);
-    if (actor && actor->watchers)
-        watches_filter(worker, actor, &watcher);
-}
-
-static void watches_tell(struct worker *worker, uint32_t first, struct actor_ref dead)
-{
-    while (first) {
-        struct watch watch = worker->watches[first];
-        watch_give(worker, first);
-        death_tell(worker, watch.watcher, dead);
-        first = watch.next;
-    }
-}
-
-static void watch_send(struct actor_context *context, uint16_t type, struct actor_ref target)
-{
-    struct message message = {.type = type, .to = target, .from = context->self};
-    worker_send(context->worker, &message);
-}
-
-void actor_watch(struct actor_context *context, struct actor_ref target)
-{
-    if (actor_ref_is_none(target) || actor_ref_worker(target) == context->worker->index)
-        watch_add(context->worker, target, context->self);
-    else
-        watch_send(context, INNER_WATCH, target);
-}
-
-void actor_unwatch(struct actor_context *context, struct actor_ref target)
-{
-    if (actor_ref_is_none(target) || actor_ref_worker(target) == context->worker->index)
-        watch_remove(context->worker, target, context->self);
-    else
-        watch_send(context, INNER_UNWATCH, target);
-}
-
 /* ---- life -------------------------------------------------------------- */
 
 static struct actor_context context_of(struct worker *worker, struct actor_slot *actor)
@@ -451,7 +335,7 @@ static void die(struct worker *worker, struct actor_slot *actor, bool fini)
     if (fini && actor_class->fini)
         actor_class->fini(&context, actor->state);
     worker_note(worker, "exit", context.self.slot, actor_class->name);
-    watches_tell(worker, actor->watchers, context.self);
+    watch_tell(worker, actor->watchers, context.self);
     slab_give(worker->slab, actor->state, actor_class->state_bytes);
     actor->watchers = 0;
     actor->mail_count = 0;
@@ -528,8 +412,8 @@ static struct message spawn_message(unsigned worker_index, struct spawn *record)
     return message;
 }
 
-void actor_spawn_on(struct actor_context *context, unsigned worker_index, const struct actor_class *actor_class,
-                    struct scope *scope, struct message *message)
+void actor_spawn_on(struct actor_context *context, unsigned worker_index,
+                    const struct actor_class *actor_class, struct scope *scope, struct message *message)
 {
     message->from = context->self;
     struct spawn *record = spawn_new(actor_class, scope, message);

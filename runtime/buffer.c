@@ -18,6 +18,13 @@ enum { KINDS = 3, PAGE = 4096 };
 static const uint32_t kind_bytes[KINDS] = {BUFFER_SMALL_BYTES, BUFFER_MEDIUM_BYTES, BUFFER_LARGE_BYTES};
 static const uint32_t kind_count[KINDS] = {BUFFER_CHUNK_BYTES / BUFFER_SMALL_BYTES, 8, 2};
 
+struct chunk;
+
+struct pooled {
+    struct buffer buffer;
+    struct chunk *chunk;
+};
+
 /* A mapping: this header and the buffers' headers on its first pages, then the
  * bytes of the buffers.  It is on its kind's list while it has a free buffer:
  * those in use in front, those that are empty at the end. */
@@ -28,7 +35,7 @@ struct chunk {
     uint32_t live;
     uint32_t kind;
     size_t bytes;
-    struct buffer buffers[];
+    struct pooled buffers[];
 };
 
 struct chunk_list {
@@ -100,7 +107,7 @@ static bool is_owner(const struct buffer_pool *pool)
 
 static size_t chunk_header_bytes(unsigned kind)
 {
-    size_t bytes = sizeof(struct chunk) + kind_count[kind] * sizeof(struct buffer);
+    size_t bytes = sizeof(struct chunk) + kind_count[kind] * sizeof(struct pooled);
     return (bytes + PAGE - 1) / PAGE * PAGE;
 }
 
@@ -116,14 +123,16 @@ static struct chunk *chunk_new(struct buffer_pool *pool, unsigned kind)
     size_t bytes = chunk_bytes(kind);
     if (pool->stats.bytes_mapped + bytes > pool->bytes_max)
         return NULL;
-    struct chunk *chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    struct chunk *chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (chunk == MAP_FAILED)
         return NULL;
     chunk->kind = kind;
     chunk->bytes = bytes;
     uint8_t *data = (uint8_t *)chunk + chunk_header_bytes(kind);
     for (uint32_t i = kind_count[kind]; i-- > 0;) {
-        struct buffer *buffer = &chunk->buffers[i];
+        struct buffer *buffer = &chunk->buffers[i].buffer;
+        chunk->buffers[i].chunk = chunk;
         buffer->pool = pool;
         buffer->capacity = kind_bytes[kind];
         buffer->data = data + (size_t)i * kind_bytes[kind];
@@ -150,22 +159,9 @@ static unsigned kind_of(uint32_t bytes)
     return bytes <= BUFFER_SMALL_BYTES ? 0 : bytes <= BUFFER_MEDIUM_BYTES ? 1 : 2;
 }
 
-/* The chunk of a buffer: its header lies in the chunk's array, whose end is
- * marked by the distance of its bytes from the first buffer's. */
-static struct chunk *chunk_of(struct buffer *buffer)
-{
-    unsigned kind = kind_of(buffer->capacity);
-    /* data = chunk + header + index * bytes, and buffer = chunk->buffers + index: two equations, two unknowns. */
-    ptrdiff_t distance = buffer->data - (uint8_t *)buffer;
-    ptrdiff_t first = (ptrdiff_t)chunk_header_bytes(kind) - (ptrdiff_t)sizeof(struct chunk);
-    ptrdiff_t step = (ptrdiff_t)kind_bytes[kind] - (ptrdiff_t)sizeof(struct buffer);
-    ptrdiff_t index = (distance - first) / step;
-    return (struct chunk *)((uint8_t *)(buffer - index) - sizeof(struct chunk));
-}
-
 static void take_home(struct buffer_pool *pool, struct buffer *buffer)
 {
-    struct chunk *chunk = chunk_of(buffer);
+    struct chunk *chunk = ((struct pooled *)buffer)->chunk;
     struct chunk_list *list = &pool->lists[chunk->kind];
     assert(chunk->live > 0);
     chunk->live--;

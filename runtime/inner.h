@@ -220,6 +220,9 @@ bool actor_accept(struct worker *worker, struct mail_slot *slot);
 void actor_bury(struct worker *worker, struct scope *scope, struct message *message);
 /* Handles what is meant for the worker itself; false when it is an actor's. */
 bool actor_inner(struct worker *worker, struct message *message);
+/* Of any worker.  A dead generation never comes back, so a stale look only takes
+ * the dead for living. */
+bool actor_lives(const struct worker *home, struct actor_ref ref);
 void actor_fire_timers(struct worker *worker);
 /* Runs the ready actors; how many visits that were. */
 unsigned actor_run(struct worker *worker);
@@ -227,6 +230,14 @@ unsigned actor_run(struct worker *worker);
 void actor_rearrange(struct worker *worker);
 void ref_list_add(struct ref_list *list, struct actor_ref ref);
 void ref_list_wake(struct worker *worker, struct ref_list *list);
+
+/* ---- watch.c */
+
+/* `target` is of this worker, or dead. */
+void watch_add(struct worker *worker, struct actor_ref target, struct actor_ref watcher);
+void watch_remove(struct worker *worker, struct actor_ref target, struct actor_ref watcher);
+/* Tells all watchers on the list, and frees it. */
+void watch_tell(struct worker *worker, uint32_t first, struct actor_ref dead);
 
 /* ---- worker.c */
 

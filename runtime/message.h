@@ -42,7 +42,7 @@ enum message_type {
     MESSAGE_OFFLOADED,    /* an offload job is done: body is the job's result */
     MESSAGE_IO_ACCEPTED,  /* body.i64[0] result: a socket, or -errno;  body.i64[1] the listening socket */
     MESSAGE_IO_CONNECTED, /* body.i64[0] result: 0 or -errno;  body.i64[1] the socket */
-    MESSAGE_IO_RECEIVED,  /* body.i64[0] bytes (0: the end) or -errno;  body.i64[1] the socket; buffer, its bytes */
+    MESSAGE_IO_RECEIVED,  /* body.i64[0] bytes (0: the end) or -errno;  body.i64[1] the socket; the buffer */
     MESSAGE_IO_SENT,      /* body.i64[0] bytes taken, or -errno;  body.i64[1] the socket */
     MESSAGE_IO_READY,     /* body.i64[0] poll events, or -errno;  body.i64[1] the descriptor watched */
     MESSAGE_OWN = 32,

@@ -44,7 +44,8 @@ static struct job *carried(const struct message *message)
     return job;
 }
 
-_Static_assert(offsetof(struct message, length) == offsetof(struct message, offset) + 4, "room for a pointer");
+_Static_assert(offsetof(struct message, length) == offsetof(struct message, offset) + 4,
+               "room for a pointer");
 
 static void job_return(struct offload *offload, struct job *job)
 {
@@ -185,7 +186,8 @@ static void job_append(struct offload *offload, struct job *job)
 }
 
 int offload_run(struct actor_context *context, uint32_t request_id,
-                void (*run)(void *argument, uint64_t result[3]), void *argument, void (*dropped)(void *argument))
+                void (*run)(void *argument, uint64_t result[3]), void *argument,
+                void (*dropped)(void *argument))
 {
     struct runtime *runtime = context->worker->runtime;
     struct offload *offload = offload_of(runtime);

@@ -15,7 +15,8 @@ enum offload_limits {
  * MESSAGE_OFFLOADED with request_id and body = result.  0 or
  * P2P_ERR_CALL_FULL.  `argument` must outlive the job even if the actor dies:
  * `dropped(argument)` (may be NULL) is called instead of the message if it has. */
-int offload_run(struct actor_context *context, uint32_t request_id, void (*job)(void *argument, uint64_t result[3]),
-                void *argument, void (*dropped)(void *argument));
+int offload_run(struct actor_context *context, uint32_t request_id,
+                void (*job)(void *argument, uint64_t result[3]), void *argument,
+                void (*dropped)(void *argument));
 
 #endif

@@ -101,7 +101,8 @@ static int worker_start(struct worker *worker)
 {
     const struct runtime_config *config = &worker->runtime->config;
     struct worker *previous = worker_enter(worker);
-    worker->buffers = buffer_pool_new(config->pool_bytes_max ? config->pool_bytes_max : BUFFER_POOL_BYTES_MAX);
+    uint64_t bytes_max = config->pool_bytes_max ? config->pool_bytes_max : BUFFER_POOL_BYTES_MAX;
+    worker->buffers = buffer_pool_new(bytes_max);
     int error = worker->buffers ? open_driver(worker) : P2P_ERR_CALL_NOMEM;
     if (!error) {
         worker->now_ns = driver_now_ns(worker->driver);
@@ -283,8 +284,8 @@ static struct runtime *allocate(const struct runtime_config *config)
         runtime->config.spin = false;
     pthread_mutex_init(&runtime->lock, NULL);
     pthread_cond_init(&runtime->changed, NULL);
-    void *slots = mmap(NULL, WORKER_FOREIGN_MESSAGES_MAX * sizeof(struct foreign_slot), PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t slots_bytes = WORKER_FOREIGN_MESSAGES_MAX * sizeof(struct foreign_slot);
+    void *slots = mmap(NULL, slots_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     runtime->foreign_slots = slots == MAP_FAILED ? NULL : slots;
     runtime->workers = calloc(runtime->worker_count, sizeof(*runtime->workers));
     for (unsigned i = 0; runtime->workers && i < runtime->worker_count; i++)

@@ -60,7 +60,8 @@ static int on_init(struct actor_context *context, void *state, const void *argum
     if (semaphore->config.permits && semaphore->config.reserved >= semaphore->config.permits)
         semaphore->config.reserved = semaphore->config.permits - 1;
     semaphore->stats.permits = semaphore->config.permits;
-    table_init(&semaphore->records, sizeof(struct record_key), SEMAPHORE_HOLDERS_MAX + SEMAPHORE_WAITERS_MAX, seed);
+    table_init(&semaphore->records, sizeof(struct record_key), SEMAPHORE_HOLDERS_MAX + SEMAPHORE_WAITERS_MAX,
+               seed);
     table_init(&semaphore->holders, sizeof(struct actor_ref), SEMAPHORE_HOLDERS_MAX, seed);
     return 0;
 }
@@ -81,7 +82,8 @@ static void queue_remove(struct queue *queue, struct record *record)
     *(record->next ? &record->next->previous : &queue->last) = record->previous;
 }
 
-static struct holder *holder_of(struct actor_context *context, struct semaphore *semaphore, struct actor_ref ref)
+static struct holder *holder_of(struct actor_context *context, struct semaphore *semaphore,
+                                struct actor_ref ref)
 {
     struct holder *holder = table_find_pointer(&semaphore->holders, &ref);
     if (holder)
@@ -188,7 +190,8 @@ static void pump(struct actor_context *context, void *state)
 
 /* ---- mail -------------------------------------------------------------- */
 
-static void on_acquire(struct actor_context *context, struct semaphore *semaphore, const struct message *message)
+static void on_acquire(struct actor_context *context, struct semaphore *semaphore,
+                       const struct message *message)
 {
     struct record *record = NULL;
     if (semaphore->stats.waiting < SEMAPHORE_WAITERS_MAX)
@@ -204,7 +207,8 @@ static void on_acquire(struct actor_context *context, struct semaphore *semaphor
     semaphore->stats.waiting++;
 }
 
-static void on_release(struct actor_context *context, struct semaphore *semaphore, const struct message *message)
+static void on_release(struct actor_context *context, struct semaphore *semaphore,
+                       const struct message *message)
 {
     struct record_key key = {message->from, message->request_id};
     struct record *record = table_find_pointer(&semaphore->records, &key);

@@ -66,8 +66,8 @@ static int region_add(struct slab *slab)
     }
     region->next = slab->regions;
     slab->regions = region;
-    uintptr_t start = ((uintptr_t)region->mapping + SLAB_BLOCK_BYTES - 1) & ~(uintptr_t)(SLAB_BLOCK_BYTES - 1);
-    slab->fresh = (uint8_t *)start;
+    uintptr_t past = (uintptr_t)region->mapping % SLAB_BLOCK_BYTES;
+    slab->fresh = (uint8_t *)region->mapping + (past ? SLAB_BLOCK_BYTES - past : 0);
     slab->fresh_end = slab->fresh + SLAB_REGION_BYTES;
     return 0;
 }

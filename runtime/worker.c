@@ -151,7 +151,8 @@ static bool has_lane(struct worker *worker, unsigned target)
     if (!outlet->lane)
         return false;
     /* Release pairs with the acquire of inbound(). */
-    __atomic_store_n(&worker->runtime->workers[target]->inbound[worker->index], outlet->lane, __ATOMIC_RELEASE);
+    struct worker *receiver = worker->runtime->workers[target];
+    __atomic_store_n(&receiver->inbound[worker->index], outlet->lane, __ATOMIC_RELEASE);
     return true;
 }
 
@@ -363,7 +364,8 @@ static bool fall_asleep(struct worker *worker)
     __atomic_store_n(&worker->sleeping, 1, __ATOMIC_SEQ_CST);
     mailbox_fence(); /* pairs with the ones in worker_flush_wakes() and runtime_post() */
     outlets_await_room(worker);
-    if (!has_inbound(worker) && !worker->ready.first && !__atomic_load_n(&worker->runtime->stopping, __ATOMIC_ACQUIRE))
+    bool stopping = __atomic_load_n(&worker->runtime->stopping, __ATOMIC_ACQUIRE);
+    if (!stopping && !has_inbound(worker) && !worker->ready.first)
         return true;
     __atomic_store_n(&worker->sleeping, 0, __ATOMIC_RELAXED);
     return false;

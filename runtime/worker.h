@@ -13,7 +13,7 @@ enum worker_limits {
     WORKER_FOREIGN_MESSAGES_MAX = 65536, /* credits of the threads outside, per runtime */
     WORKER_SPIN_NS_MAX = 20000,          /* and only after work in the last WORKER_SPIN_AFTER_NS */
     WORKER_SPIN_AFTER_NS = 1000000,
-    WORKER_TURN_NS_MAX = 2000000, /* then the driver is entered; who was not served goes first in the next turn */
+    WORKER_TURN_NS_MAX = 2000000, /* then the driver is entered; who was not served goes first next time */
 };
 
 struct runtime;
