@@ -7,8 +7,9 @@
 
 /* The door to the world: sockets, time, chance, sleep.  Three drivers stand
  * behind it: io_uring, epoll, and the simulator (driver_sim.h).  All calls are
- * made by the thread that turns the driver, but driver_wake(), which any thread
- * may make; a driver may be made on another thread before its first turn.
+ * made by the thread that turns the driver, always the same one (io_uring
+ * asserts so), but driver_wake(), which any thread may make, and driver_new()
+ * and driver_free(), before its first and after its last turn.
  *
  * Sockets are small integers that only their driver understands (a descriptor
  * for the real ones).  An operation names the actor that its completion goes
@@ -138,7 +139,7 @@ bool driver_receive_idle(struct driver *driver, int socket);
 void driver_send(struct driver *driver, int socket, struct actor_ref owner, struct buffer *buffer, uint32_t offset,
                  uint32_t length);
 
-/* FIN after what was sent, the send in flight included. */
+/* FIN after what was sent, and all of the send in flight. */
 void driver_shutdown_write(struct driver *driver, int socket);
 /* Whatever is in flight is cancelled, a send too.  As with any TCP socket, an
  * orderly close with received bytes that nobody read becomes a reset. */

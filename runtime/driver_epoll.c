@@ -205,15 +205,22 @@ static void go_on_sending(struct poller *poller, struct driver_socket *socket)
         socket->writable = false;
         return;
     }
-    if (result < 0)
-        result = -errno;
+    result = result < 0 ? -errno : result;
+    if (result > 0) {
+        socket->sent += (uint32_t)result;
+        socket->send_offset += (uint32_t)result;
+        socket->send_length -= (uint32_t)result;
+    }
+    if (result > 0 && socket->shutting && socket->send_length > 0)
+        return; /* short: the FIN comes after all of it */
     socket->send_buffer = NULL;
     end(poller);
     buffer_unref(buffer);
     if (socket->shutting)
         (void)shutdown(socket->descriptor, SHUT_WR);
     socket->shutting = false;
-    driver_deliver(&poller->base, MESSAGE_IO_SENT, socket->sender, result, socket->descriptor);
+    driver_deliver(&poller->base, MESSAGE_IO_SENT, socket->sender, socket->sent > 0 ? socket->sent : result,
+                   socket->descriptor);
 }
 
 static void visit(struct poller *poller, struct driver_socket *socket)
@@ -476,6 +483,7 @@ static void send_bytes(struct driver *driver, int socket_, struct actor_ref owne
     socket->send_buffer = buffer;
     socket->send_offset = offset;
     socket->send_length = length;
+    socket->sent = 0;
     begin(poller, socket);
 }
 

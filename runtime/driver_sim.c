@@ -29,6 +29,7 @@ struct sim_socket {
     struct actor_ref receiver, sender;
     struct buffer *receive_buffer, *send_buffer; /* NULL: no such operation */
     uint32_t receive_offset, send_offset, send_length;
+    uint32_t sent; /* of the send in flight */
     struct segment *first, *last; /* inbound */
     uint32_t inbound_bytes;
     uint64_t sent_bytes;
@@ -466,12 +467,20 @@ static void go_on_sending(struct sim_socket *socket)
 
     if (result == 0)
         return;
+    if (result > 0) {
+        socket->sent += (uint32_t)result;
+        socket->send_offset += (uint32_t)result;
+        socket->send_length -= (uint32_t)result;
+    }
+    if (result > 0 && socket->shutting && socket->send_length > 0)
+        return; /* short: the end comes after all of it */
     buffer_unref(socket->send_buffer);
     socket->send_buffer = NULL;
     end(socket);
     if (socket->shutting)
         shut(socket);
-    tell(socket, MESSAGE_IO_SENT, socket->sender, result);
+    socket->shutting = false;
+    tell(socket, MESSAGE_IO_SENT, socket->sender, socket->sent > 0 ? socket->sent : result);
 }
 
 static bool can_go_on(const struct sim_socket *socket)
@@ -656,6 +665,7 @@ static void send_bytes(struct driver *driver, int number, struct actor_ref owner
     socket->send_buffer = buffer;
     socket->send_offset = offset;
     socket->send_length = length;
+    socket->sent = 0;
     begin(socket);
 }
 

@@ -12,7 +12,8 @@ struct driver_socket {
     struct buffer *receive_buffer; /* of driver_receive_into(), NULL: none */
     struct buffer *send_buffer;    /* of the send in flight, NULL: none */
     uint32_t receive_offset;
-    uint32_t send_offset, send_length;
+    uint32_t send_offset, send_length; /* epoll: of what is left */
+    uint32_t sent; /* epoll: of a send that goes on because the FIN waits for it */
     int descriptor;
     int next;            /* descriptor of the next on a list of the driver's; -1: the end */
     uint16_t generation; /* counts the lives of this record */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,6 +28,12 @@ enum uring_limits {
     URING_GROUP = 0, /* of the provided buffers */
 };
 
+/* Messages take buffers of the ring in the order of the ring, and their
+ * successors come from wherever the pool has one: after a burst the ring would
+ * hold one buffer of each of many chunks, and keep them all from going back to
+ * the system.  So they are gathered, after so long with traffic. */
+#define URING_GATHER_NS 500000000ull
+
 /* What an entry is about: the top byte of its user_data; then 24 bits of
  * generation and 32 of a descriptor, or of a watch's index. */
 enum operation {
@@ -45,9 +52,11 @@ struct uring {
     struct driver base;
     struct io_uring ring;
     unsigned features;
-    bool enabled; /* by the thread that turns it */
-    bool waking;  /* the eventfd is watched */
-    pid_t thread; /* that enabled it */
+    bool deferred;     /* completions are made in an entry, and never else */
+    bool message_wake; /* by MSG_RING; else by eventfd alone */
+    bool waking;       /* the eventfd is watched */
+    bool enabled;
+    pthread_t thread;  /* that enabled it */
     struct driver_sockets sockets;
     struct driver_socket_list starved; /* receives that found no buffer */
     struct driver_waker waker;
@@ -58,6 +67,8 @@ struct uring {
     struct buffer *provided[DRIVER_RECEIVE_RING_BUFFERS];
     uint16_t missing[DRIVER_RECEIVE_RING_BUFFERS];
     unsigned missing_count;
+    unsigned taken;           /* since they were gathered */
+    uint64_t next_gather_ns;
 };
 
 _Static_assert((DRIVER_RECEIVE_RING_BUFFERS & (DRIVER_RECEIVE_RING_BUFFERS - 1)) == 0, "a mask is made of it");
@@ -85,15 +96,17 @@ static void enable(struct uring *uring)
 {
     int result;
 
-    if (uring->enabled)
+    if (uring->enabled) {
+        assert(pthread_equal(uring->thread, pthread_self()));
         return;
+    }
     uring->enabled = true;
-    uring->thread = gettid();
+    uring->thread = pthread_self();
     /* By hand: liburing 2.3 declares io_uring_enable_rings(), and does not export it. */
     result = io_uring_register((unsigned)uring->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
     assert(result == 0);
-    if (uring->features & URING_RING_FD && io_uring_register_ring_fd(&uring->ring) != 1)
-        uring->features &= ~(unsigned)URING_RING_FD;
+    if (uring->features & URING_RING_FD)
+        (void)io_uring_register_ring_fd(&uring->ring); /* else the plain descriptor serves */
 }
 
 /* A free submission entry; hands the queue over if it is full. */
@@ -208,11 +221,48 @@ static struct buffer *take_buffer(struct uring *uring, uint32_t flags)
     assert(id < DRIVER_RECEIVE_RING_BUFFERS);
     buffer = uring->provided[id];
     assert(buffer != NULL);
+    uring->taken++;
     if (provide(uring, id, 0))
         io_uring_buf_ring_advance(uring->entries, 1);
     else
         uring->missing[uring->missing_count++] = id;
     return buffer;
+}
+
+/* Gives all buffers of the ring back and takes as many: these come out of few
+ * chunks.  Only while the kernel cannot have taken one that we do not know of:
+ * with deferred completions, and none waiting. */
+static void gather(struct uring *uring)
+{
+    unsigned filled = DRIVER_RECEIVE_RING_BUFFERS - uring->missing_count;
+    struct io_uring_buf *entry;
+
+    for (unsigned id = 0; id < DRIVER_RECEIVE_RING_BUFFERS; id++) {
+        buffer_unref(uring->provided[id]);
+        uring->provided[id] = NULL;
+    }
+    for (unsigned i = 1; i <= filled; i++) {
+        struct buffer *buffer = buffer_new(uring->base.pool, BUFFER_SMALL_BYTES);
+
+        assert(buffer != NULL); /* there are those that went back */
+        entry = &uring->entries->bufs[(uring->entries->tail - i) & (DRIVER_RECEIVE_RING_BUFFERS - 1)];
+        entry->addr = (uint64_t)(uintptr_t)buffer->data;
+        uring->provided[entry->bid] = buffer;
+    }
+    uring->taken = 0;
+}
+
+/* Before a sleep that begins now.  Returns until when it may last. */
+static uint64_t gather_when_due(struct uring *uring, uint64_t deadline_ns, uint64_t now_ns)
+{
+    if (uring->taken == 0 || !uring->deferred)
+        return deadline_ns;
+    if (now_ns >= uring->next_gather_ns) {
+        gather(uring);
+        uring->next_gather_ns = now_ns + URING_GATHER_NS;
+        return deadline_ns;
+    }
+    return deadline_ns < uring->next_gather_ns ? deadline_ns : uring->next_gather_ns;
 }
 
 /* The last step of a close, when nothing is in flight any more. */
@@ -449,35 +499,41 @@ static bool must_enter(struct uring *uring)
            IO_URING_READ_ONCE(*uring->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
+/* Until when it may sleep; 0: not at all. */
+static uint64_t sleep_until(struct uring *uring, uint64_t deadline_ns, uint64_t *now_ns)
+{
+    if (deadline_ns == 0 || io_uring_cq_ready(&uring->ring) > 0)
+        return 0;
+    *now_ns = driver_kernel_now_ns(&uring->base);
+    if (uring->starved.first >= 0 && deadline_ns > *now_ns + DRIVER_STARVED_RETRY_NS)
+        deadline_ns = *now_ns + DRIVER_STARVED_RETRY_NS;
+    if (deadline_ns <= *now_ns)
+        return 0;
+    if (IO_URING_READ_ONCE(*uring->ring.sq.kflags) & IORING_SQ_CQ_OVERFLOW) /* one that we have not seen */
+        return deadline_ns;
+    return gather_when_due(uring, deadline_ns, *now_ns);
+}
+
 static void enter(struct uring *uring, uint64_t deadline_ns)
 {
-    struct driver *driver = &uring->base;
-    struct __kernel_timespec wait = {0};
+    struct driver_stats *stats = &uring->base.stats;
+    struct __kernel_timespec wait;
     struct io_uring_cqe *completion;
-    uint64_t now_ns = 0;
+    uint64_t now_ns = 0, until_ns = sleep_until(uring, deadline_ns, &now_ns);
 
-    if (uring->starved.first >= 0 && deadline_ns > 0) {
-        now_ns = driver_kernel_now_ns(driver);
-        if (deadline_ns > now_ns + DRIVER_STARVED_RETRY_NS)
-            deadline_ns = now_ns + DRIVER_STARVED_RETRY_NS;
-    } else if (deadline_ns > 0 && deadline_ns < UINT64_MAX) {
-        now_ns = driver_kernel_now_ns(driver);
-    }
-    if (io_uring_cq_ready(&uring->ring) > 0 || deadline_ns <= now_ns) {
-        if (!must_enter(uring))
-            return;
-        driver->stats.syscalls++;
+    if (until_ns == 0 && !must_enter(uring))
+        return;
+    stats->syscalls++;
+    /* -ETIME and -EINTR are as good as a completion, after -EAGAIN and -EBUSY
+     * the rest is submitted in the next turn. */
+    if (until_ns == 0) {
         (void)io_uring_submit_and_get_events(&uring->ring);
         return;
     }
-    wait.tv_sec = (int64_t)((deadline_ns - now_ns) / 1000000000u);
-    wait.tv_nsec = (int64_t)((deadline_ns - now_ns) % 1000000000u);
-    driver->stats.syscalls++;
-    driver->stats.waits++;
-    /* -ETIME and -EINTR are as good as a completion, -EAGAIN and -EBUSY mean
-     * that the rest is submitted in the next turn. */
-    (void)io_uring_submit_and_wait_timeout(&uring->ring, &completion, 1, deadline_ns == UINT64_MAX ? NULL : &wait,
-                                           NULL);
+    stats->waits++;
+    wait.tv_sec = (int64_t)((until_ns - now_ns) / 1000000000u);
+    wait.tv_nsec = (int64_t)((until_ns - now_ns) % 1000000000u);
+    (void)io_uring_submit_and_wait_timeout(&uring->ring, &completion, 1, until_ns == UINT64_MAX ? NULL : &wait, NULL);
 }
 
 static unsigned turn(struct driver *driver, uint64_t deadline_ns)
@@ -516,7 +572,7 @@ static void wake(struct driver *driver)
 
     if (!driver_waker_begin(driver, &uring->waker))
         return;
-    if (!(uring->features & URING_MSG_WAKE) || send_message(uring->ring.ring_fd) < 0)
+    if (!uring->message_wake || send_message(uring->ring.ring_fd) < 0)
         driver_waker_signal(&uring->waker);
 }
 
@@ -749,6 +805,7 @@ static int make_ring(struct uring *uring)
         uring->ring.ring_fd = -1;
         return result;
     }
+    uring->deferred = params.flags & IORING_SETUP_DEFER_TASKRUN;
     io_uring_ring_dontfork(&uring->ring);
     if (!(params.features & IORING_FEAT_EXT_ARG) || !(params.features & IORING_FEAT_NODROP))
         return -ENOSYS;
@@ -789,8 +846,8 @@ static int make_buffers(struct uring *uring)
 /* A ring that is still disabled answers -EBADFD: the kernel knows the call. */
 static void check_message_wake(struct uring *uring)
 {
-    if (uring->features & URING_MSG_WAKE && send_message(uring->ring.ring_fd) < 0 && errno != EBADFD)
-        uring->features &= ~(unsigned)URING_MSG_WAKE;
+    uring->message_wake = uring->features & URING_MSG_WAKE &&
+                          (send_message(uring->ring.ring_fd) == 0 || errno == EBADFD);
 }
 
 static void uring_free(struct driver *driver)
@@ -800,7 +857,7 @@ static void uring_free(struct driver *driver)
     driver_sockets_fini(&uring->sockets);
     /* The registered descriptor is its thread's: on another one liburing would
      * take away a stranger's. */
-    if (uring->thread != gettid())
+    if (!uring->enabled || !pthread_equal(uring->thread, pthread_self()))
         uring->ring.int_flags = 0;
     if (uring->ring.ring_fd >= 0)
         io_uring_queue_exit(&uring->ring);
