@@ -68,6 +68,7 @@ struct dialer {
     unsigned attempt_count;      /* of all dials, and those decided without them */
     unsigned next_worker;
     uint32_t next_request;
+    uint64_t timer_ns;           /* no later than anything is due */
     bool stopping;
 };
 
@@ -418,6 +419,12 @@ static void try_candidate(struct actor_context *context, struct dialer *dialer, 
                       &session_dial);
 }
 
+static void be_back_by(struct dialer *dialer, uint64_t due_ns)
+{
+    if (due_ns < dialer->timer_ns)
+        dialer->timer_ns = due_ns;
+}
+
 static void ask_permit(struct actor_context *context, struct dialer *dialer, struct dial *dial)
 {
     struct pending *pending = pending_new(dialer, dial, PENDING_PERMIT, &dial->permit_request);
@@ -438,6 +445,8 @@ static void drive(struct actor_context *context, struct dialer *dialer, struct d
     while (dial->permit == PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX &&
            (dial->attempts == 0 || context->now_ns >= dial->next_ns) && (candidate = next_candidate(dial)))
         try_candidate(context, dialer, dial, candidate);
+    if (dial->permit == PERMIT_HELD && next_candidate(dial))
+        be_back_by(dialer, dial->next_ns);
     if (dial->attempts > 0 || dial->questions > 0 || next_candidate(dial))
         return;
     settle(context, dialer, dial, dial->error ? dial->error : P2P_ERR_CONN_UNREACHABLE);
@@ -495,6 +504,7 @@ static void on_connect(struct actor_context *context, struct dialer *dialer, str
     request->next = dial->requests;
     dial->requests = request;
     dialer->request_count++;
+    be_back_by(dialer, request->deadline_ns);
     if (multiaddr_is_resolvable(&parcel.address))
         ask_resolver(context, dialer, dial, &parcel.address);
     else
@@ -594,6 +604,7 @@ static void expire(struct actor_context *context, struct dialer *dialer, struct 
     for (struct request **at = &dial->requests; *at;) {
         struct request *request = *at;
         if (context->now_ns < request->deadline_ns) {
+            be_back_by(dialer, request->deadline_ns);
             at = &request->next;
             continue;
         }
@@ -611,6 +622,7 @@ static void on_timer(struct actor_context *context, struct dialer *dialer)
 {
     struct dial *next;
 
+    dialer->timer_ns = UINT64_MAX;
     for (struct dial *dial = dialer->head; dial; dial = next) {
         next = dial->next;
         expire(context, dialer, dial);
@@ -654,28 +666,13 @@ static void receive(struct actor_context *context, void *state, struct message *
     }
 }
 
-static void set_timer(struct actor_context *context, const struct dialer *dialer)
-{
-    uint64_t deadline_ns = UINT64_MAX;
-
-    for (struct dial *dial = dialer->head; dial; dial = dial->next) {
-        for (const struct request *request = dial->requests; request; request = request->next)
-            if (request->deadline_ns < deadline_ns)
-                deadline_ns = request->deadline_ns;
-        if (dial->permit == PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX && dial->next_ns < deadline_ns &&
-            next_candidate(dial))
-            deadline_ns = dial->next_ns;
-    }
-    actor_deadline(context, deadline_ns);
-}
-
 /* Attempts under way are awaited to the end: their answers say which
  * connections to close. */
 static void pump(struct actor_context *context, void *state)
 {
     struct dialer *dialer = state;
 
-    set_timer(context, dialer);
+    actor_deadline(context, dialer->timer_ns);
     if (dialer->stopping && dialer->attempt_count == 0)
         actor_exit(context);
 }
@@ -686,6 +683,7 @@ static int on_init(struct actor_context *context, void *state, const void *argum
     struct dialer *dialer = state;
     uint64_t seed = node_of(context)->hash_seed;
 
+    dialer->timer_ns = UINT64_MAX;
     dialer->permits = setup->permits;
     dialer->resolver = setup->resolver;
     table_init(&dialer->dials, sizeof(struct peer_id), DIALER_REQUESTS_MAX, seed);

@@ -1,0 +1,186 @@
+#include "tests/unit/actors/node_fixture.h"
+
+#include <arpa/inet.h>
+#include <cstring>
+#include <netinet/in.h>
+#include <set>
+#include <sys/socket.h>
+#include <unistd.h>
+
+extern "C" {
+#include "actors/dialer.h"
+#include "crypto/key.h"
+}
+
+namespace {
+
+const std::string somebody = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+std::string made_up_id(unsigned number)
+{
+    uint8_t seed[KEY_SEED_BYTES] = {7};
+    char text[PEER_ID_TEXT_SIZE];
+    struct peer_id id;
+    struct key *key = nullptr;
+    memcpy(seed + 1, &number, sizeof(number));
+    key_new_seed(&key, seed);
+    peer_id_from_public_key(&id, key_public(key));
+    peer_id_to_text(&id, text);
+    key_free(key);
+    return text;
+}
+
+TEST(DialerCheck, SplitsAnAddressFromWhomToExpect)
+{
+    struct multiaddr address;
+    struct peer_id id;
+    struct p2p_error_text why = {};
+    char text[512];
+    const char *direct[] = {"/ip4/1.2.3.4/tcp/3333", "/ip6/2001:db8::1/tcp/1", "/dns4/example.org/tcp/4001",
+                            "/ip6zone/lo/ip6/fe80::1/tcp/1"};
+    for (const char *each : direct) {
+        ASSERT_EQ(dialer_check(&address, &id, (std::string(each) + "/p2p/" + somebody).c_str(), &why), 0) << why.text;
+        multiaddr_to_text(&address, text, sizeof(text));
+        EXPECT_STREQ(text, each);
+        peer_id_to_text(&id, text);
+        EXPECT_EQ(text, somebody);
+    }
+    std::string question = "/dnsaddr/example.org/p2p/" + somebody; /* the id is part of what is asked */
+    ASSERT_EQ(dialer_check(&address, &id, question.c_str(), &why), 0) << why.text;
+    multiaddr_to_text(&address, text, sizeof(text));
+    EXPECT_EQ(text, question);
+}
+
+TEST(DialerCheck, NamesWhatIsWrongAndTheRemedy)
+{
+    struct multiaddr address;
+    struct peer_id id;
+    struct p2p_error_text why = {};
+    const struct { std::string address; int error; const char *hint; } cases[] = {
+        {"/ip4/1.2.3.4/tcp/3333", P2P_ERR_CALL_INVALID, "append /p2p/"},
+        {"/ip4/1.2.3.4/p2p/" + somebody, P2P_ERR_CALL_UNSUPPORTED, "/tcp/PORT"},
+        {"/ip6/fe80::1/tcp/1/p2p/" + somebody, P2P_ERR_CALL_UNSUPPORTED, "/ip6zone/"},
+        {"/memory/1/p2p/" + somebody, P2P_ERR_CALL_UNSUPPORTED, "/tcp/PORT"},
+        {"/dns4/example.org/tcp/443/wss/p2p/" + somebody, P2P_ERR_CALL_UNSUPPORTED, "WebSocket"},
+        {std::string(5000, 'x'), P2P_ERR_CALL_MALFORMED, ""},
+    };
+    for (const auto &each : cases) {
+        EXPECT_EQ(dialer_check(&address, &id, each.address.c_str(), &why), each.error) << each.address;
+        EXPECT_NE(std::string(why.text).find(each.hint), std::string::npos) << why.text;
+    }
+}
+
+struct DialerTest : NodeTest {
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, DialerTest,
+                         testing::Values(World{DRIVER_URING, true}, World{DRIVER_EPOLL, true}, World{DRIVER_EPOLL, false},
+                                         World{DRIVER_SIM, false}),
+                         world_name);
+
+TEST_P(DialerTest, ManyDialsWaitForTheirTurn)
+{
+    Node a(runtime, [](struct p2p_config *config) {
+        p2p_config_max_dials(config, 3);
+        p2p_config_max_connections(config, 0);
+    });
+    std::vector<std::unique_ptr<Node>> others;
+    a.start();
+    for (uint64_t i = 0; i < 20; i++) {
+        others.push_back(std::make_unique<Node>(runtime));
+        others.back()->start();
+        ASSERT_EQ(p2p_node_connect_start(a.node, i, others.back()->address().c_str(), -1, &a.text), 0);
+    }
+    std::set<uint64_t> requests;
+    for (int i = 0; i < 20; i++)
+        requests.insert(a.await(P2P_EVENT_CONNECTED).request);
+    EXPECT_EQ(requests.size(), 20u);
+    EXPECT_EQ(p2p_node_peers(a.node), 20u);
+    EXPECT_EQ(a.counter("connections"), 20);
+}
+
+TEST_P(DialerTest, TriesEveryAddressThatCallsGive)
+{
+    Node a(runtime), b(runtime);
+    a.start();
+    b.start();
+    std::string nowhere = "/ip4/127.0.0.1/tcp/1/p2p/" + b.id();
+    ASSERT_EQ(p2p_node_connect_start(a.node, 1, nowhere.c_str(), -1, &a.text), 0);
+    ASSERT_EQ(p2p_node_connect_start(a.node, 2, b.address().c_str(), -1, &a.text), 0);
+    struct p2p_event event;
+    bool second = false;
+    while (!second) { /* the first may have failed before the second came, or have joined it */
+        ASSERT_EQ(p2p_node_wait_event(a.node, &event, TEST_PATIENCE_MS), 0);
+        if (event.type == P2P_EVENT_CONNECT_FAILED) {
+            EXPECT_EQ(event.request, 1u);
+            EXPECT_EQ(event.error, P2P_ERR_CONN_REFUSED);
+        }
+        second = event.type == P2P_EVENT_CONNECTED && event.request == 2;
+    }
+    EXPECT_EQ(p2p_node_peers(a.node), 1u);
+}
+
+TEST_P(DialerTest, HasABoundOfCallsThatWait)
+{
+    Node a(runtime, [](struct p2p_config *config) { p2p_config_max_dials(config, 1); });
+    a.start();
+    const int more = DIALER_REQUESTS_MAX + 500;
+    int refused = 0, failed = 0;
+    for (int i = 0; i < more; i++) {
+        std::string address = "/ip4/127.0.0.1/tcp/1/p2p/" + made_up_id(static_cast<unsigned>(i));
+        int error = p2p_node_connect_start(a.node, static_cast<uint64_t>(i), address.c_str(), -1, &a.text);
+        EXPECT_TRUE(error == 0 || error == P2P_ERR_CALL_FULL) << error;
+        refused += error != 0;
+    }
+    for (int i = 0; i < more - refused; i++) {
+        auto event = a.await(P2P_EVENT_CONNECT_FAILED);
+        EXPECT_TRUE(event.error == P2P_ERR_CONN_REFUSED || event.error == P2P_ERR_CALL_FULL) << event.error;
+        failed++;
+    }
+    EXPECT_EQ(refused + failed, more);
+    EXPECT_TRUE(a.reaches("connections", 0));
+    EXPECT_TRUE(a.reaches("sessions", 0));
+}
+
+TEST_P(DialerTest, ClosesWithDialsThatWait)
+{
+    Node a(runtime, [](struct p2p_config *config) { p2p_config_max_dials(config, 1); });
+    a.start();
+    for (unsigned i = 0; i < 100; i++) {
+        std::string address = "/ip4/127.0.0.1/tcp/1/p2p/" + made_up_id(i);
+        ASSERT_EQ(p2p_node_connect_start(a.node, i, address.c_str(), -1, &a.text), 0);
+    }
+    EXPECT_EQ(p2p_node_close(a.node, 3000), 0);
+    for (int i = 0; i < 100; i++) {
+        auto event = a.await(P2P_EVENT_CONNECT_FAILED);
+        EXPECT_TRUE(event.error == P2P_ERR_NODE_CLOSING || event.error == P2P_ERR_CONN_REFUSED) << event.error;
+    }
+    a.await(P2P_EVENT_NODE_CLOSED);
+    EXPECT_EQ(a.counter("actors"), 0);
+}
+
+TEST_P(DialerTest, DialsOfBothSidesAtOnceBothSucceed)
+{
+    Node a(runtime), b(runtime);
+    a.start();
+    b.start();
+    for (int round = 0; round < 5; round++) {
+        ASSERT_EQ(p2p_node_connect_start(a.node, 1, b.address().c_str(), -1, &a.text), 0);
+        ASSERT_EQ(p2p_node_connect_start(b.node, 2, a.address().c_str(), -1, &b.text), 0);
+        EXPECT_EQ(a.await(P2P_EVENT_CONNECTED).id, b.id());
+        EXPECT_EQ(b.await(P2P_EVENT_CONNECTED).id, a.id());
+        EXPECT_EQ(p2p_node_peers(a.node), 1u);
+        EXPECT_EQ(p2p_node_peers(b.node), 1u);
+        uint64_t rtt_ns = 0;
+        EXPECT_EQ(p2p_node_ping(a.node, &rtt_ns, b.id().c_str(), TEST_PATIENCE_MS), 0);
+        while (p2p_node_peers(a.node) > 0 || p2p_node_peers(b.node) > 0) {
+            p2p_node_disconnect(a.node, b.id().c_str());
+            struct p2p_event event;
+            p2p_node_wait_event(a.node, &event, 20);
+        }
+        EXPECT_TRUE(a.reaches("connections", 0));
+        EXPECT_TRUE(b.reaches("connections", 0));
+    }
+}
+
+}  // namespace
