@@ -453,21 +453,14 @@ static void spawn_take(struct worker *worker, struct spawn *record)
     actor_deliver(worker, &message);
 }
 
-bool actor_inner(struct worker *worker, struct message *message)
+void actor_inner(struct worker *worker, struct message *message)
 {
-    switch (message->type) {
-    case INNER_SPAWN:
+    if (message->type == INNER_SPAWN)
         spawn_take(worker, (struct spawn *)message->body.pointer[0]);
-        return true;
-    case INNER_WATCH:
+    else if (message->type == INNER_WATCH)
         watch_add(worker, message->to, message->from);
-        return true;
-    case INNER_UNWATCH:
+    else
         watch_remove(worker, message->to, message->from);
-        return true;
-    default:
-        return false;
-    }
 }
 
 void actor_exit(struct actor_context *context)

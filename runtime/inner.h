@@ -27,6 +27,11 @@ enum inner_message {
     INNER_UNWATCH,
 };
 
+static inline bool inner_is(const struct message *message)
+{
+    return message->type >= INNER_SPAWN && message->type <= INNER_UNWATCH;
+}
+
 enum actor_flags {
     ACTOR_READY = 1,     /* on a ready list, or running */
     ACTOR_EXITING = 2,
@@ -218,8 +223,8 @@ int actor_deliver(struct worker *worker, struct message *message);
 bool actor_accept(struct worker *worker, struct mail_slot *slot);
 /* The end of a message that nobody gets. */
 void actor_bury(struct worker *worker, struct scope *scope, struct message *message);
-/* Handles what is meant for the worker itself; false when it is an actor's. */
-bool actor_inner(struct worker *worker, struct message *message);
+/* Handles what is meant for the worker itself: inner_is(). */
+void actor_inner(struct worker *worker, struct message *message);
 /* Of any worker.  A dead generation never comes back, so a stale look only takes
  * the dead for living. */
 bool actor_lives(const struct worker *home, struct actor_ref ref);

@@ -198,9 +198,10 @@ int worker_send(struct worker *worker, struct message *message)
     }
     if (target != worker->index)
         return send_away(worker, target, message);
-    if (actor_inner(worker, message))
-        return 0;
-    return actor_deliver(worker, message);
+    if (!inner_is(message))
+        return actor_deliver(worker, message);
+    actor_inner(worker, message);
+    return 0;
 }
 
 void worker_deliver(struct worker *worker, struct message *message)
@@ -272,8 +273,9 @@ static struct lane *inbound(struct worker *worker, unsigned from)
 
 static bool admit(struct worker *worker, struct mail_slot *slot)
 {
-    if (!actor_inner(worker, &slot->message))
+    if (!inner_is(&slot->message))
         return actor_accept(worker, slot);
+    actor_inner(worker, &slot->message);
     mail_slot_free(worker, slot);
     return true;
 }
