@@ -502,6 +502,8 @@ static void seal_muxer(struct sealer *sealer)
         if (!yamux_send(&session->yamux, &chunk, payload_max))
             break;
         seal_chunk(sealer, &chunk);
+        if (chunk.stream != NULL && chunk.length == 0)
+            session_stream_settle(session, stream_of(chunk.stream)); /* a FIN may be the last of it */
     }
 }
 

@@ -525,6 +525,10 @@ static void negotiated(struct session *session, struct p2p_stream *stream)
     stream->flags &= ~(uint32_t)STREAM_OPTIMISTIC;
     if ((stream->flags & STREAM_OPENED) == 0)
         stream_opened(stream);
+    if (stream->flags & STREAM_FIN_QUEUED)
+        yamux_close_write(&session->yamux, &stream->mux); /* it has waited for this */
+    if ((stream->flags & STREAM_HANDLE) == 0)
+        session_stream_deadline(session, stream, true);
 }
 
 /* Feeds the negotiation; *taken tells where the protocol's own bytes begin. */

@@ -173,21 +173,25 @@ void stream_sent(struct p2p_stream *stream, uint64_t bytes)
     session_stream_ready(stream->session, stream);
 }
 
-static void queue_send(struct p2p_stream *stream, uint64_t bytes)
+void stream_written(struct p2p_stream *stream, uint64_t bytes)
 {
     struct session *session = stream->session;
 
+    stream->flags |= STREAM_WRITTEN;
     session->queued_bytes += bytes;
     scope_count(session->scope, session->local->worker, NODE_STREAM_BYTES_HELD, (int64_t)bytes);
     yamux_queue(&session->yamux, &stream->mux, (uint32_t)bytes);
     session_wake(session);
 }
 
-static void close_write(struct p2p_stream *stream)
+void stream_write_closed(struct p2p_stream *stream)
 {
-    if (stream->flags & STREAM_FIN_QUEUED || stream->session == NULL)
+    if (stream->flags & (STREAM_FIN_QUEUED | STREAM_FAILED) || stream->session == NULL)
         return;
     stream->flags |= STREAM_FIN_QUEUED;
+    /* js refuses a stream whose FIN comes right behind proposal and bytes: it waits until they are agreed. */
+    if (stream->flags & STREAM_OPTIMISTIC && stream->flags & STREAM_WRITTEN)
+        return;
     yamux_close_write(&stream->session->yamux, &stream->mux);
     session_wake(stream->session);
 }
@@ -199,7 +203,7 @@ void stream_released(struct p2p_stream *stream)
     stream->flags &= ~(uint32_t)(STREAM_HANDLE | STREAM_READABLE | STREAM_WRITABLE);
     if (session == NULL)
         return;
-    close_write(stream);
+    stream_write_closed(stream);
     slices_clear(&stream->recv);
     session->held_bytes -= stream->held;
     scope_count(session->scope, session->local->worker, NODE_STREAM_BYTES_HELD, -(int64_t)stream->held);
@@ -400,9 +404,9 @@ void stream_absorb(struct p2p_stream *stream)
             session_stream_consumed(stream->session, stream, (uint32_t)consumed);
         slices_move(&stream->send, &send);
         if (bytes > 0)
-            queue_send(stream, bytes);
+            stream_written(stream, bytes);
         if (fin)
-            close_write(stream);
+            stream_write_closed(stream);
     }
     if (reset)
         stream_reset_by_us(stream, code);

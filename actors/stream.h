@@ -23,7 +23,7 @@ enum stream_flags {
     STREAM_OPENED = 1 << 3,       /* the application knows it */
     STREAM_HANDLE = 1 << 4,       /* the application holds it */
     STREAM_FIN_RECEIVED = 1 << 5,
-    STREAM_FIN_QUEUED = 1 << 6,   /* close_write was called */
+    STREAM_FIN_QUEUED = 1 << 6,   /* close_write was called; the muxer may hear of it later */
     STREAM_WANT_WRITE = 1 << 7,   /* a write was cut short */
     STREAM_READY = 1 << 8,        /* on the session's ready list */
     STREAM_READABLE = 1 << 9,     /* what its callback is to hear of */
@@ -35,6 +35,7 @@ enum stream_flags {
     STREAM_TOLD_FAILED = 1 << 15, /* and the application has heard */
     STREAM_TELL_OPENED = 1 << 16,
     STREAM_TELL_FIN = 1 << 17,
+    STREAM_WRITTEN = 1 << 18,     /* the application has sent bytes */
 };
 
 enum stream_limits {
@@ -133,6 +134,10 @@ void stream_deliver_fin(struct p2p_stream *stream);
 void stream_fail(struct p2p_stream *stream, int error, uint32_t peer_code);
 /* It is open: the application hears of it. */
 void stream_opened(struct p2p_stream *stream);
+/* `bytes` more wait in `send`. */
+void stream_written(struct p2p_stream *stream, uint64_t bytes);
+/* FIN after what is there. */
+void stream_write_closed(struct p2p_stream *stream);
 /* `bytes` were put on the wire. */
 void stream_sent(struct p2p_stream *stream, uint64_t bytes);
 /* What the application has done with the shared part since last time. */

@@ -113,16 +113,6 @@ static int write_check(const struct p2p_stream *stream)
     return stream->session == NULL ? P2P_ERR_CONN_CLOSED : 0;
 }
 
-static void written(struct p2p_stream *stream, uint64_t bytes)
-{
-    struct session *session = stream->session;
-
-    session->queued_bytes += bytes;
-    scope_count(session->scope, session->local->worker, NODE_STREAM_BYTES_HELD, (int64_t)bytes);
-    yamux_queue(&session->yamux, &stream->mux, (uint32_t)bytes);
-    session_wake(session);
-}
-
 static size_t send_room(uint64_t queued, size_t length)
 {
     uint64_t room = queued < P2P_STREAM_SEND_BYTES_MAX ? P2P_STREAM_SEND_BYTES_MAX - queued : 0;
@@ -190,7 +180,7 @@ int64_t p2p_stream_write(struct p2p_stream *stream, const void *data, size_t len
     part = slices_copy_in(&stream->send, worker_buffers(stream->worker), data, part);
     if (part == 0)
         return P2P_ERR_CALL_NOMEM;
-    written(stream, part);
+    stream_written(stream, part);
     return (int64_t)part;
 }
 
@@ -227,7 +217,7 @@ int p2p_stream_write_buffer(struct p2p_stream *stream, struct p2p_buffer *buffer
         run = unwrap(buffer);
         error = slices_append(&stream->send, run.buffer, run.offset, run.length);
         if (error == 0)
-            written(stream, length);
+            stream_written(stream, length);
         return error;
     }
     pthread_mutex_lock(&shared->lock);
@@ -348,11 +338,7 @@ int p2p_stream_close_write(struct p2p_stream *stream)
     }
     if (!on_worker(stream))
         return P2P_ERR_CALL_THREAD;
-    if (stream->session != NULL && (stream->flags & (STREAM_FIN_QUEUED | STREAM_FAILED)) == 0) {
-        stream->flags |= STREAM_FIN_QUEUED;
-        yamux_close_write(&stream->session->yamux, &stream->mux);
-        session_wake(stream->session);
-    }
+    stream_write_closed(stream);
     return 0;
 }
 

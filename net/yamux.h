@@ -94,7 +94,7 @@ struct yamux_event {
 
 struct yamux_chunk {
     uint8_t header[YAMUX_HEADER_BYTES];
-    struct yamux_stream *stream; /* NULL when the chunk is the header alone */
+    struct yamux_stream *stream; /* whose frame it is; NULL: the connection's, or a forgotten stream's */
     uint32_t length;             /* payload bytes to take from the front of the stream's queue */
 };
 

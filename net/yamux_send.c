@@ -120,17 +120,16 @@ static void say_ping(struct yamux *yamux, struct yamux_chunk *chunk)
 
 /* ---- streams ---- */
 
-/* A data frame of `length` bytes; FIN rides on the last. */
+/* A data frame of `length` bytes.  A FIN has a frame of its own, as go's, rust's and js's have: js hears a FIN
+ * before the bytes it came with, and loses them. */
 static void put_data(struct yamux *yamux, struct yamux_chunk *chunk, struct yamux_stream *stream,
                      uint16_t flags, uint32_t length)
 {
     assert(length <= stream->queued && length <= stream->send_window);
     stream->queued -= length;
     stream->send_window -= length;
-    if (stream->queued == 0 && (stream->state & CLOSING)) {
-        flags |= FLAG_FIN;
-        stream->state |= FIN_SAID;
-    }
+    if (stream->queued == 0 && (stream->state & CLOSING))
+        yamux_stream_say(yamux, stream, FLAG_FIN);
     if (stream->queued == 0 || stream->send_window == 0) {
         yamux_stream_withdraw(yamux, stream);
         stream->deficit = 0;
@@ -149,6 +148,7 @@ static void say_control(struct yamux *yamux, struct yamux_chunk *chunk, uint32_t
     uint32_t ride_max = least(least(YAMUX_RIDE_BYTES_MAX, payload_max), stream->send_window), delta = 0;
 
     yamux_stream_hush(yamux, stream);
+    chunk->stream = stream;
     if (flags & FLAG_RST) {
         put_header(chunk, TYPE_WINDOW, flags, stream->id, stream->reset_code);
         return;
