@@ -504,14 +504,23 @@ static void case_streams(const struct command *command)
     struct many many = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .peer = id,
                         .total = count_of(command, 1)};
     uint64_t concurrent = count_of(command, 2);
+    struct p2p_identity *identity = NULL;
     struct timespec until;
-    double begin_s = now_s();
-    int waited = 0;
+    double begin_s;
+    int waited;
     json_t *fields;
 
     many.node = dial(command, id);
     if (many.node == NULL)
         return;
+    waited = p2p_node_identify(many.node, &identity, id, TIMEOUT_MS);
+    p2p_identity_free(identity);
+    if (waited != 0) {
+        answer_error(command, json_object(), waited);
+        p2p_node_free(many.node);
+        return;
+    }
+    begin_s = now_s();
     for (uint64_t i = 0; i < concurrent; i++)
         one_start(&many);
     clock_gettime(CLOCK_REALTIME, &until);
@@ -722,7 +731,9 @@ static void case_simultaneous(const struct command *command)
 
 static void case_disconnect(const struct command *command)
 {
-    answer_error(command, json_object(), p2p_node_disconnect(listening, command->arguments[0]));
+    int error = p2p_node_disconnect(listening, command->arguments[0]);
+
+    answer_error(command, json_object(), error == P2P_ERR_CALL_NOT_FOUND ? 0 : error); /* the peer was quicker */
 }
 
 /* ---- Commands ----------------------------------------------------------------- */
