@@ -568,7 +568,7 @@ static void visit(struct worker *worker, struct actor_slot *actor)
     worker->running = actor;
     receive_mail(&context, actor);
     receive_timer(&context, actor);
-    actor->flags &= (uint8_t)~ACTOR_WOKEN;
+    actor->flags &= (uint8_t)~(ACTOR_WOKEN | ACTOR_LATER); /* this is the pump that was asked for */
     if (actor->actor_class->pump && !(actor->flags & ACTOR_EXITING))
         actor->actor_class->pump(&context, actor->state);
     if (actor->taken < ACTOR_BATCH_MESSAGES_MAX)

@@ -72,7 +72,7 @@ void actor_exit(struct actor_context *context);
 
 /* Has `pump` run in this turn (or the next, if this actor had its batch), with
  * or without mail.  For calls made on the worker from outside the actor; an actor
- * that wakes itself is asking for the next turn. */
+ * that wakes itself from its pump is asking for the next turn. */
 void actor_wake(struct worker *worker, struct actor_ref ref);
 
 /* MESSAGE_DEATH comes from `target` when it dies, or at once if it is dead: one

@@ -285,7 +285,7 @@ void buffer_unref(struct buffer *buffer)
         mail_stack_push(&pool->returned, (struct mail_link *)(void *)&buffer->next);
 }
 
-/* Chunks that stay empty go, the oldest last: one look a second is enough. */
+/* Chunks that stay empty go: a few looks in the time that they are kept do. */
 static void trim(struct buffer_pool *pool, uint64_t now_ns)
 {
     for (unsigned kind = 0; kind < KINDS; kind++) {
@@ -306,8 +306,16 @@ void buffer_pool_collect(struct buffer_pool *pool, uint64_t now_ns)
     take_returned(pool);
     if (now_ns < pool->next_trim_ns)
         return;
-    pool->next_trim_ns = now_ns + 1000000000ull;
+    pool->next_trim_ns = now_ns + BUFFER_IDLE_NS / 8;
     trim(pool, now_ns);
+}
+
+uint64_t buffer_pool_deadline(const struct buffer_pool *pool)
+{
+    for (unsigned kind = 0; kind < KINDS; kind++)
+        if (pool->lists[kind].last && pool->lists[kind].last->live == 0)
+            return pool->next_trim_ns;
+    return UINT64_MAX;
 }
 
 void buffer_pool_stats_read(const struct buffer_pool *pool, struct buffer_pool_stats *out)

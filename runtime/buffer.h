@@ -61,6 +61,8 @@ void buffer_pool_stats_read(const struct buffer_pool *pool, struct buffer_pool_s
 /* Takes home what other threads returned, and gives idle chunks back; the
  * worker calls it once a turn (cheap when there is nothing). */
 void buffer_pool_collect(struct buffer_pool *pool, uint64_t now_ns);
+/* When to collect next though nothing happens; UINT64_MAX: no chunk is idle. */
+uint64_t buffer_pool_deadline(const struct buffer_pool *pool);
 
 /* A buffer of at least `bytes` (<= BUFFER_LARGE_BYTES), with one reference,
  * begin = end = 0, or NULL when the pool is at its bound.  Owner thread only. */

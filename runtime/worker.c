@@ -445,7 +445,9 @@ static uint64_t wait_deadline(const struct worker *worker, unsigned visits, uint
     bool hosted = !config->threads && config->driver != DRIVER_SIM;
     if (worker->refused.count || (hosted && visits))
         return 0;
-    uint64_t next_ns = timers_next(&worker->timers);
+    uint64_t next_ns = timers_next(&worker->timers), trim_ns = buffer_pool_deadline(worker->buffers);
+    if (trim_ns < next_ns)
+        next_ns = trim_ns;
     return next_ns < deadline_ns ? next_ns : deadline_ns;
 }
 

@@ -5,7 +5,9 @@
 #include "runtime/message.h"
 
 /* A runtime is a set of workers; a worker is a thread that loops over
- * worker_turn(), or, in a runtime without threads, whoever calls it. */
+ * worker_turn(), or, in a runtime without threads, whoever calls it.  Threads
+ * are named p2p-worker-N and block all signals.  A child after fork() has none
+ * of them: there a runtime is inert, and not to be touched. */
 
 enum worker_limits {
     WORKER_LANE_MESSAGES = 4096,         /* of each ordered pair of workers */
@@ -117,7 +119,7 @@ void worker_stats_read(const struct worker *worker, struct worker_stats *out);
  * one node can be awaited while others go on. */
 struct scope_stats {
     uint64_t actors_live;
-    uint64_t messages_dropped; /* to the dead */
+    uint64_t messages_dropped; /* waited when their actor died */
 };
 
 /* `log_prefix` ("" or NULL: none) is copied, and begins the fields of each of

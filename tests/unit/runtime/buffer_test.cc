@@ -127,6 +127,23 @@ TEST(BufferPool, GivesIdleChunksBack)
     buffer_pool_collect(pool.pool, now_ns + 2 * BUFFER_IDLE_NS);
     buffer_pool_collect(pool.pool, now_ns + 4 * BUFFER_IDLE_NS);
     EXPECT_EQ(pool.stats().bytes_mapped, 0u);
+    EXPECT_EQ(buffer_pool_deadline(pool.pool), UINT64_MAX);
+}
+
+TEST(BufferPool, ASleepingOwnerIsToldWhenToCollect)
+{
+    Pool pool;
+    buffer *b = buffer_new(pool.pool, 10);
+    buffer_pool_collect(pool.pool, 1000000000);
+    EXPECT_EQ(buffer_pool_deadline(pool.pool), UINT64_MAX) << "the chunk is in use";
+    buffer_unref(b);
+    uint64_t now_ns = buffer_pool_deadline(pool.pool);
+    for (int looks = 0; looks < 12 && now_ns != UINT64_MAX; looks++) {
+        buffer_pool_collect(pool.pool, now_ns);
+        now_ns = buffer_pool_deadline(pool.pool);
+    }
+    EXPECT_EQ(now_ns, UINT64_MAX);
+    EXPECT_EQ(pool.stats().bytes_mapped, 0u);
 }
 
 TEST(BufferPool, AChunkThatWasUsedMeanwhileIsNotIdle)
