@@ -54,29 +54,33 @@ int slices_append(struct slices *slices, struct buffer *buffer, uint32_t offset,
     return 0;
 }
 
-/* Bytes that still fit behind the tail, if nobody else holds its buffer. */
-static uint32_t tail_room(const struct slices *slices)
+/* Bytes that still fit behind an entry, if nobody else holds its buffer. */
+static uint32_t room_behind(const struct slice *entry)
 {
-    const struct slice *tail = slices->tail;
-
-    if (tail == NULL || __atomic_load_n(&tail->buffer->refs, __ATOMIC_ACQUIRE) != 1)
+    if (entry == NULL || __atomic_load_n(&entry->buffer->refs, __ATOMIC_ACQUIRE) != 1)
         return 0;
-    return tail->buffer->capacity - (tail->offset + tail->length);
+    return entry->buffer->capacity - (entry->offset + entry->length);
 }
 
-static struct buffer *fresh(struct buffer_pool *pool, size_t length)
+/* A buffer that `bytes` will nearly fill, or a small one. */
+static struct buffer *fresh(struct buffer_pool *pool, uint64_t bytes)
 {
-    uint32_t bytes = length > BUFFER_LARGE_BYTES ? BUFFER_LARGE_BYTES : (uint32_t)length;
-
-    return pool != NULL ? buffer_new(pool, bytes) : buffer_new_foreign(bytes < 4096 ? 4096 : bytes);
+    if (pool == NULL)
+        return buffer_new_foreign(bytes < BUFFER_SMALL_BYTES   ? BUFFER_SMALL_BYTES
+                                  : bytes > BUFFER_LARGE_BYTES ? BUFFER_LARGE_BYTES
+                                                               : (uint32_t)bytes);
+    if (bytes >= BUFFER_LARGE_BYTES / 8 * 7)
+        return buffer_new(pool, BUFFER_LARGE_BYTES);
+    return buffer_new(pool, bytes >= BUFFER_MEDIUM_BYTES / 8 * 7 ? BUFFER_MEDIUM_BYTES : BUFFER_SMALL_BYTES);
 }
 
-size_t slices_copy_in(struct slices *slices, struct buffer_pool *pool, const uint8_t *data, size_t length)
+/* Into buffers that they nearly fill, or into small ones only. */
+static size_t copy_in(struct slices *slices, struct buffer_pool *pool, const uint8_t *data, size_t length, bool small)
 {
     size_t taken = 0;
 
     while (taken < length) {
-        uint32_t room = tail_room(slices);
+        uint32_t room = room_behind(slices->tail);
         struct buffer *buffer;
         uint32_t part;
 
@@ -90,7 +94,7 @@ size_t slices_copy_in(struct slices *slices, struct buffer_pool *pool, const uin
             taken += part;
             continue;
         }
-        buffer = fresh(pool, length - taken);
+        buffer = fresh(pool, small ? BUFFER_SMALL_BYTES : length - taken);
         if (buffer == NULL)
             break;
         part = length - taken < buffer->capacity ? (uint32_t)(length - taken) : buffer->capacity;
@@ -100,6 +104,11 @@ size_t slices_copy_in(struct slices *slices, struct buffer_pool *pool, const uin
         taken += part;
     }
     return taken;
+}
+
+size_t slices_copy_in(struct slices *slices, struct buffer_pool *pool, const uint8_t *data, size_t length)
+{
+    return copy_in(slices, pool, data, length, false);
 }
 
 static void drop_head(struct slices *slices)
@@ -178,27 +187,73 @@ void slices_clear(struct slices *slices)
     slices->bytes = 0;
 }
 
+/* What stays lies in small buffers (or the application's own): those that are
+ * given back serve whatever stays next, so that few bytes never keep many. */
+static bool is_tight(const struct slice *entry)
+{
+    const struct buffer *buffer = entry->buffer;
+
+    return entry->length >= buffer->capacity / 8 * 7 && (buffer->capacity <= BUFFER_SMALL_BYTES || buffer->pool == NULL);
+}
+
+/* Takes the first entry out, as a queue of its own. */
+static struct slices pop(struct slices *slices)
+{
+    struct slices one = {slices->head, slices->head, slices->head->length};
+
+    slices->head = one.head->next;
+    slices->bytes -= one.bytes;
+    if (slices->head == NULL)
+        slices->tail = NULL;
+    one.head->next = NULL;
+    return one;
+}
+
+/* A small buffer that can become tight. */
+static bool can_be_filled(const struct slice *entry)
+{
+    return entry->buffer->capacity <= BUFFER_SMALL_BYTES && entry->offset <= entry->buffer->capacity / 8;
+}
+
+/* At the very end it may wait for that. */
+static bool may_stay(const struct slices *to, const struct slice *entry)
+{
+    if (is_tight(entry))
+        return true;
+    return entry->next == NULL && can_be_filled(entry) && (to->tail == NULL || is_tight(to->tail));
+}
+
+void slices_gather(struct slices *to, struct slices *from, struct buffer_pool *pool)
+{
+    while (from->head != NULL) {
+        const struct slice *entry = from->head;
+        struct slices one;
+
+        if (!may_stay(to, entry))
+            slices_drop(from, copy_in(to, pool, entry->buffer->data + entry->offset, entry->length, true));
+        if (from->head != entry)
+            continue;
+        /* It stays as it is, or memory is out. */
+        one = pop(from);
+        slices_move(to, &one);
+    }
+}
+
 void slices_compact(struct slices *slices, struct buffer_pool *pool)
 {
-    struct slices compact = {0};
+    struct slices done = {0};
+    bool more = true;
 
-    /* Half of a buffer is worth keeping; less is copied together. */
-    for (struct slice *entry = slices->head; entry != NULL; entry = entry->next) {
-        if (entry->length < entry->buffer->capacity / 2 && tail_room(slices) == 0)
-            goto copy;
-    }
-    return;
-copy:
-    while (slices->head != NULL) {
-        struct buffer_slice run = slices_take(slices);
-        uint32_t copied = 0;
+    /* What is tight stays, and a small buffer behind it is filled further. */
+    while (slices->head != NULL && more) {
+        struct slices one;
 
-        if (run.length < run.buffer->capacity / 2)
-            copied = (uint32_t)slices_copy_in(&compact, pool, run.buffer->data + run.offset, run.length);
-        /* What memory did not suffice for stays where it was; an empty rest only gives its reference back. */
-        if (slices_append(&compact, run.buffer, run.offset + copied, run.length - copied) != 0)
+        more = may_stay(&done, slices->head);
+        if (!more && (!can_be_filled(slices->head) || room_behind(slices->head) == 0))
             break;
+        one = pop(slices);
+        slices_move(&done, &one);
     }
-    slices_move(&compact, slices);
-    *slices = compact;
+    slices_gather(&done, slices, pool);
+    *slices = done;
 }

@@ -39,7 +39,11 @@ struct buffer_slice slices_take(struct slices *slices);
 /* All of `from` to the end of `to`. */
 void slices_move(struct slices *to, struct slices *from);
 void slices_clear(struct slices *slices);
-/* Copies small runs out of large buffers, so that few bytes that stay pin few. */
+/* All of `from` to the end of `to`, into small buffers unless it fills them
+ * already: bytes that stay take hardly more memory than their number, an eighth
+ * and the rest of one small buffer. */
+void slices_gather(struct slices *to, struct slices *from, struct buffer_pool *pool);
+/* The same within one queue. */
 void slices_compact(struct slices *slices, struct buffer_pool *pool);
 
 #endif

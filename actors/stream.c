@@ -255,10 +255,8 @@ static void hand_over(struct p2p_stream *stream)
     struct stream_shared *shared = stream->shared;
     uint32_t bits = 0;
 
-    if (stream->flags & STREAM_READABLE && stream->session != NULL)
-        slices_compact(&stream->recv, worker_buffers(stream->session->local->worker));
     pthread_mutex_lock(&shared->lock);
-    slices_move(&shared->recv, &stream->recv);
+    slices_gather(&shared->recv, &stream->recv, worker_buffers(stream->worker));
     if (stream->flags & STREAM_READABLE)
         bits |= APP_STREAM_READABLE;
     if (stream->flags & STREAM_WRITABLE)
