@@ -96,7 +96,7 @@ int session_handshake_begin(struct session *session, bool initiator, const struc
         handshake->next->previous = handshake;
     session->local->handshakes = handshake;
     handshake->deadline_ns = deadline_ns;
-    uint64_t growth = session->node->config.connection_memory_bytes;
+    uint64_t growth = session->node->config.connection_memory_bytes / 2; /* see session_budget.c */
     yamux_init(&session->yamux, initiator, session->node->hash_seed, NULL,
                growth > UINT32_MAX ? UINT32_MAX : (uint32_t)growth);
     if (expected != NULL)

@@ -261,13 +261,17 @@ void session_received(struct session *session, struct message *message)
     }
     if ((session->flags & SESSION_SECURE) == 0 &&
         (session->flags & SESSION_DEFERRED || !local_handshake_allowed(session->local))) {
+        struct slices one = {0};
+
         /* Others' handshakes had this turn's share. */
         if (session->handshake->deferred.bytes + bytes > IO_DEFERRED_BYTES_MAX) {
             session_end(session, P2P_ERR_CONN_LIMIT);
             return;
         }
-        if (slices_append(&session->handshake->deferred, message->buffer, message->offset, bytes) != 0)
+        if (slices_append(&one, message->buffer, message->offset, bytes) != 0)
             session_end(session, P2P_ERR_CALL_NOMEM);
+        else
+            slices_gather(&session->handshake->deferred, &one, worker_buffers(session->local->worker));
         message->buffer = NULL;
         session->flags |= SESSION_DEFERRED;
         return;

@@ -47,7 +47,7 @@ enum session_flags {
     SESSION_DEFERRED = 1 << 15,    /* handshake work waits for the next turn */
     SESSION_MULTISHOT = 1 << 16,   /* the driver's multishot receive is armed */
     SESSION_RETRYING = 1 << 17,    /* pending opens are being tried */
-    SESSION_WRITERS_WAIT = 1 << 19, /* streams found the connection's budget used up by what is queued */
+    SESSION_WRITERS_WAIT = 1 << 19, /* streams found no room for what they had to send */
     SESSION_SETTLING = 1 << 18,    /* a message to ourselves stands behind the last multishot receive */
 };
 
@@ -163,12 +163,21 @@ void session_stream_forget(struct session *session, struct p2p_stream *stream);
 /* If both directions are finished and nobody reads, lets go. */
 void session_stream_settle(struct session *session, struct p2p_stream *stream);
 void session_fail_streams(struct session *session, int error);
-/* What may still be queued for sending, over all streams. */
-uint64_t session_send_room(const struct session *session);
-/* Room is there again: those that waited for it may write. */
-void session_wake_writers(struct session *session);
 /* Received bytes were read or dropped. */
 void session_stream_consumed(struct session *session, struct p2p_stream *stream, uint32_t bytes);
+
+/* session_budget.c */
+/* Bytes that any stream may have queued now, and that this one may still queue. */
+uint64_t session_send_max(const struct session *session);
+uint64_t session_send_room(const struct session *session, const struct p2p_stream *stream);
+/* A buffer is taken whole or not at all, so one may go beyond the room there is. */
+bool session_takes_buffer(const struct session *session, const struct p2p_stream *stream, uint32_t length);
+/* It has more to send than there was room for: WRITABLE will tell it when. */
+void session_writer_waits(struct session *session, struct p2p_stream *stream);
+void session_wake_writers(struct session *session);
+void session_enforce_budget(struct session *session);
+/* It holds so much that memory is dearer than copies. */
+bool session_is_pressed(const struct session *session);
 
 /* session_identify.c, session_ping.c */
 void session_identify_begin(struct session *session);

@@ -261,30 +261,6 @@ void session_expire_streams(struct session *session, uint64_t now_ns)
     }
 }
 
-/* ---- What is queued for sending ------------------------------------------ */
-
-uint64_t session_send_room(const struct session *session)
-{
-    uint64_t budget = session->node->config.connection_memory_bytes;
-
-    return session->queued_bytes < budget ? budget - session->queued_bytes : 0;
-}
-
-void session_wake_writers(struct session *session)
-{
-    if ((session->flags & SESSION_WRITERS_WAIT) == 0 ||
-        session->queued_bytes > session->node->config.connection_memory_bytes / 2)
-        return;
-    session->flags &= ~(uint32_t)SESSION_WRITERS_WAIT;
-    for (struct p2p_stream *stream = session->streams; stream != NULL; stream = stream->next) {
-        if ((stream->flags & STREAM_WANT_WRITE) == 0)
-            continue;
-        stream->flags &= ~(uint32_t)STREAM_WANT_WRITE;
-        stream->flags |= STREAM_WRITABLE;
-        session_stream_ready(session, stream);
-    }
-}
-
 /* ---- Opening ------------------------------------------------------------- */
 
 static int queue_negotiation(struct session *session, struct p2p_stream *stream)
@@ -579,25 +555,6 @@ void session_stream_consumed(struct session *session, struct p2p_stream *stream,
     session_wake(session);
 }
 
-/* Over its budget a connection loses the stream that holds most. */
-static void enforce_budget(struct session *session)
-{
-    while (session->held_bytes > session->node->config.connection_memory_bytes && session->streams != NULL) {
-        struct p2p_stream *most = session->streams;
-
-        for (struct p2p_stream *stream = session->streams; stream != NULL; stream = stream->next) {
-            if (stream->held > most->held)
-                most = stream;
-        }
-        if (most->held == 0)
-            return;
-        yamux_reset(&session->yamux, &most->mux, STREAM_CODE_RESOURCE_LIMIT);
-        stream_fail(most, P2P_ERR_STREAM_LIMIT, 0);
-        slices_clear(&most->recv);
-        session_stream_forget(session, most);
-    }
-}
-
 static void on_data(struct session *session, struct p2p_stream *stream, struct buffer *buffer, uint32_t offset,
                     uint32_t length)
 {
@@ -627,8 +584,7 @@ static void on_data(struct session *session, struct p2p_stream *stream, struct b
         return;
     }
     stream_deliver(stream, buffer, offset, length);
-    if (session->held_bytes > session->node->config.connection_memory_bytes)
-        enforce_budget(session);
+    session_enforce_budget(session);
 }
 
 static void on_fin(struct session *session, struct p2p_stream *stream)
@@ -645,6 +601,20 @@ static void on_fin(struct session *session, struct p2p_stream *stream)
     }
     stream_deliver_fin(stream);
     session_stream_settle(session, stream);
+}
+
+/* What came whole, with its FIN, may still be read (some peers reset a stream
+ * once they have said all); what was cut off is dropped, as go does. */
+static void on_reset(struct session *session, struct p2p_stream *stream, uint32_t code)
+{
+    stream_fail(stream, stream->negotiation != NULL && stream->flags & STREAM_OUTBOUND
+                            ? P2P_ERR_STREAM_REFUSED : P2P_ERR_STREAM_RESET, code);
+    if (stream->flags & STREAM_FIN_RECEIVED) {
+        session_stream_settle(session, stream);
+        return;
+    }
+    stream_drop_unread(stream);
+    session_stream_forget(session, stream);
 }
 
 static void on_event(struct session *session, const struct yamux_event *event, struct buffer *buffer, uint32_t offset)
@@ -666,9 +636,7 @@ static void on_event(struct session *session, const struct yamux_event *event, s
         break;
     case YAMUX_EVENT_RESET:
         assert(stream != NULL);
-        stream_fail(stream, stream->negotiation != NULL && stream->flags & STREAM_OUTBOUND
-                                ? P2P_ERR_STREAM_REFUSED : P2P_ERR_STREAM_RESET, event->code);
-        session_stream_forget(session, stream);
+        on_reset(session, stream, event->code);
         break;
     case YAMUX_EVENT_PONG:
         registry_progress(session->node->registry, session->self, &session->peer, event->rtt_ns, session->bytes_in,

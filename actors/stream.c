@@ -29,6 +29,7 @@ struct stream_shared *stream_shared_new(void)
 
     if (shared == NULL)
         return NULL;
+    shared->send_max = STREAM_FIRST_SEND_BYTES_MAX;
     pthread_mutex_init(&shared->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -139,6 +140,18 @@ void stream_fail(struct p2p_stream *stream, int error, uint32_t peer_code)
         session_stream_ready(stream->session, stream);
 }
 
+void stream_drop_unread(struct p2p_stream *stream)
+{
+    struct stream_shared *shared = stream->shared;
+
+    slices_clear(&stream->recv);
+    if (shared == NULL)
+        return;
+    pthread_mutex_lock(&shared->lock);
+    slices_clear(&shared->recv);
+    pthread_mutex_unlock(&shared->lock);
+}
+
 static void open_abandoned(struct waiter *waiter)
 {
     p2p_stream_reset(waiter->object, 0);
@@ -151,19 +164,31 @@ void stream_opened(struct p2p_stream *stream)
     session_stream_ready(stream->session, stream);
 }
 
+/* Says what there is room for, under the lock; true when a writer waits for that. */
+static bool shared_writable(struct p2p_stream *stream)
+{
+    struct stream_shared *shared = stream->shared;
+    bool writable;
+
+    shared->send_max = session_send_max(stream->session);
+    writable = shared->want_write && shared->send_bytes <= shared->send_max / 2;
+    if (writable)
+        shared->want_write = false;
+    return writable;
+}
+
 void stream_sent(struct p2p_stream *stream, uint64_t bytes)
 {
     struct stream_shared *shared = stream->shared;
     bool writable = false;
 
     if (shared == NULL) {
-        writable = stream->flags & STREAM_WANT_WRITE && stream->send.bytes <= P2P_STREAM_SEND_BYTES_MAX / 2;
+        writable = stream->flags & STREAM_WANT_WRITE &&
+                   stream->send.bytes <= session_send_room(stream->session, stream);
     } else {
         pthread_mutex_lock(&shared->lock);
         shared->send_bytes -= bytes < shared->send_bytes ? bytes : shared->send_bytes;
-        writable = shared->want_write && shared->send_bytes <= P2P_STREAM_SEND_BYTES_MAX / 2;
-        if (writable)
-            shared->want_write = false;
+        writable = shared_writable(stream);
         pthread_mutex_unlock(&shared->lock);
     }
     if (!writable)
@@ -375,6 +400,26 @@ void stream_kick(struct p2p_stream *stream)
     stream->shared->kicked = post_stream(stream, SESSION_MSG_STREAM) == 0;
 }
 
+static void send_absorbed(struct p2p_stream *stream, struct slices *send, bool fin)
+{
+    struct stream_shared *shared = stream->shared;
+    uint64_t bytes = send->bytes;
+    bool writable;
+
+    slices_gather(&stream->send, send, worker_buffers(stream->worker));
+    if (bytes > 0)
+        stream_written(stream, bytes);
+    if (fin)
+        stream_write_closed(stream);
+    pthread_mutex_lock(&shared->lock);
+    writable = shared_writable(stream);
+    pthread_mutex_unlock(&shared->lock);
+    if (!writable)
+        return;
+    stream->flags |= STREAM_WRITABLE;
+    session_stream_ready(stream->session, stream);
+}
+
 void stream_absorb(struct p2p_stream *stream)
 {
     struct stream_shared *shared = stream->shared;
@@ -393,19 +438,12 @@ void stream_absorb(struct p2p_stream *stream)
     reset = shared->reset_wanted;
     code = shared->reset_code;
     pthread_mutex_unlock(&shared->lock);
-    if (stream->session == NULL || stream->flags & STREAM_FAILED) {
+    if (stream->session != NULL && consumed > 0)
+        session_stream_consumed(stream->session, stream, (uint32_t)consumed);
+    if (stream->session == NULL || stream->flags & STREAM_FAILED)
         slices_clear(&send);
-    } else {
-        uint64_t bytes = send.bytes;
-
-        if (consumed > 0)
-            session_stream_consumed(stream->session, stream, (uint32_t)consumed);
-        slices_move(&stream->send, &send);
-        if (bytes > 0)
-            stream_written(stream, bytes);
-        if (fin)
-            stream_write_closed(stream);
-    }
+    else
+        send_absorbed(stream, &send, fin);
     if (reset)
         stream_reset_by_us(stream, code);
     else if (close)

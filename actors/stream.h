@@ -41,6 +41,7 @@ enum stream_flags {
 enum stream_limits {
     STREAM_LINGER_NS_MAX = 10000000000ull, /* a peer that never ends its side is reset after this; ours */
     STREAM_NAMES_MAX = 16,                 /* protocols proposed for one stream */
+    STREAM_FIRST_SEND_BYTES_MAX = 65536,   /* written before the worker has said what there is room for; ours */
 };
 
 /* The part of an EVENT stream that the application's threads touch. */
@@ -51,6 +52,7 @@ struct stream_shared {
     struct slices send;         /* written, not yet taken by the worker */
     uint64_t consumed;          /* read since the worker last looked */
     uint64_t send_bytes;        /* written and not yet on the wire */
+    uint64_t send_max;          /* how many that may be; the worker's word */
     int error;                  /* what ends reading once recv is empty; 0 while open */
     int write_error;
     uint32_t reset_code;        /* ours, with reset_wanted */
@@ -132,6 +134,8 @@ void stream_deliver_fin(struct p2p_stream *stream);
 /* Ends it for the application: reset by the peer (`peer_code`), or its
  * connection has ended. */
 void stream_fail(struct p2p_stream *stream, int error, uint32_t peer_code);
+/* What it has not read is dropped. */
+void stream_drop_unread(struct p2p_stream *stream);
 /* It is open: the application hears of it. */
 void stream_opened(struct p2p_stream *stream);
 /* `bytes` more wait in `send`. */

@@ -84,6 +84,8 @@ int p2p_stream_read_buffer(struct p2p_stream *stream, struct p2p_buffer **out)
         return P2P_ERR_CALL_THREAD;
     if (shared != NULL)
         pthread_mutex_lock(&shared->lock);
+    else if (stream->session != NULL && session_is_pressed(stream->session))
+        slices_compact(recv, worker_buffers(stream->worker)); /* it may be kept long */
     if (recv->head == NULL) {
         result = shared == NULL ? (int)read_end(stream) : shared->error != 0 ? shared->error : P2P_ERR_CALL_AGAIN;
     } else {
@@ -113,29 +115,11 @@ static int write_check(const struct p2p_stream *stream)
     return stream->session == NULL ? P2P_ERR_CONN_CLOSED : 0;
 }
 
-static size_t send_room(uint64_t queued, size_t length)
-{
-    uint64_t room = queued < P2P_STREAM_SEND_BYTES_MAX ? P2P_STREAM_SEND_BYTES_MAX - queued : 0;
-
-    return length < room ? length : (size_t)room;
-}
-
-/* A stream has a bound, and so has its connection over all INLINE streams. */
-static size_t inline_room(struct p2p_stream *stream, size_t length)
-{
-    uint64_t connection = session_send_room(stream->session);
-    size_t room = send_room(stream->send.bytes, length);
-
-    if (room <= connection)
-        return room;
-    stream->session->flags |= SESSION_WRITERS_WAIT;
-    return (size_t)connection;
-}
-
 static int64_t write_shared(struct p2p_stream *stream, const void *data, size_t length)
 {
     struct stream_shared *shared = stream->shared;
-    size_t part = send_room(shared->send_bytes, length);
+    uint64_t room = shared->send_bytes < shared->send_max ? shared->send_max - shared->send_bytes : 0;
+    size_t part = length < room ? length : (size_t)room;
 
     if (shared->write_error != 0)
         return shared->write_error;
@@ -156,6 +140,7 @@ static int64_t write_shared(struct p2p_stream *stream, const void *data, size_t 
 int64_t p2p_stream_write(struct p2p_stream *stream, const void *data, size_t length)
 {
     int64_t count;
+    uint64_t room;
     size_t part;
     int error;
 
@@ -172,9 +157,10 @@ int64_t p2p_stream_write(struct p2p_stream *stream, const void *data, size_t len
     error = write_check(stream);
     if (error != 0)
         return error;
-    part = inline_room(stream, length);
+    room = session_send_room(stream->session, stream);
+    part = length < room ? length : (size_t)room;
     if (part < length)
-        stream->flags |= STREAM_WANT_WRITE;
+        session_writer_waits(stream->session, stream);
     if (part == 0)
         return P2P_ERR_CALL_AGAIN;
     part = slices_copy_in(&stream->send, worker_buffers(stream->worker), data, part);
@@ -193,6 +179,24 @@ static struct buffer_slice unwrap(struct p2p_buffer *handle)
     return run;
 }
 
+/* What cannot go out at once may stay long: then it does not pin a buffer that
+ * is much larger. */
+static int write_run(struct p2p_stream *stream, struct buffer_slice run)
+{
+    struct session *session = stream->session;
+    bool waits = session->flags & SESSION_SENDING || yamux_send_room(&stream->mux) < run.length;
+    bool fills = run.length >= run.buffer->capacity / 8 * 7;
+    struct slices one = {0};
+    uint32_t length = run.length;
+    int error = slices_append(waits && !fills ? &one : &stream->send, run.buffer, run.offset, run.length);
+
+    if (error != 0)
+        return error;
+    slices_gather(&stream->send, &one, worker_buffers(stream->worker));
+    stream_written(stream, length);
+    return 0;
+}
+
 int p2p_stream_write_buffer(struct p2p_stream *stream, struct p2p_buffer *buffer)
 {
     struct stream_shared *shared = stream->shared;
@@ -206,23 +210,19 @@ int p2p_stream_write_buffer(struct p2p_stream *stream, struct p2p_buffer *buffer
     }
     if (shared == NULL) {
         error = write_check(stream);
-        if (error == 0 && inline_room(stream, 1) == 0) {
-            stream->flags |= STREAM_WANT_WRITE;
+        if (error == 0 && !session_takes_buffer(stream->session, stream, length)) {
+            session_writer_waits(stream->session, stream);
             return P2P_ERR_CALL_AGAIN;
         }
         if (error != 0) {
             p2p_buffer_free(buffer);
             return error;
         }
-        run = unwrap(buffer);
-        error = slices_append(&stream->send, run.buffer, run.offset, run.length);
-        if (error == 0)
-            stream_written(stream, length);
-        return error;
+        return write_run(stream, unwrap(buffer));
     }
     pthread_mutex_lock(&shared->lock);
     error = shared->write_error != 0 ? shared->write_error : shared->close_write ? P2P_ERR_STREAM_CLOSED : 0;
-    if (error == 0 && shared->send_bytes >= P2P_STREAM_SEND_BYTES_MAX) {
+    if (error == 0 && shared->send_bytes >= shared->send_max) {
         shared->want_write = true;
         pthread_mutex_unlock(&shared->lock);
         return P2P_ERR_CALL_AGAIN;

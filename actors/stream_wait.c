@@ -44,7 +44,7 @@ static bool readable(const struct stream_shared *shared)
 
 static bool writable(const struct stream_shared *shared)
 {
-    return shared->send_bytes < P2P_STREAM_SEND_BYTES_MAX || shared->write_error != 0 || shared->close_write;
+    return shared->send_bytes < shared->send_max || shared->write_error != 0 || shared->close_write;
 }
 
 /* Waits until `there`, or the deadline. */
