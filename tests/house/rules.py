@@ -22,7 +22,7 @@ BENCH_INNER = {"bench/msg.c", "bench/timers.c", "bench/mailbox.c", "bench/limits
 
 # One library, one job, one place: (header pattern, paths that may include it).
 LIBRARIES = (
-    (r"liburing(/.*|\.h)", r"runtime/driver_uring\.c"),
+    (r"liburing(/.*|\.h)", r"runtime/(driver_uring\.c|uring\.h)"),
     (r"ck_(ring|fifo|stack)\.h", r"runtime/mailbox\.c"),
     (r"ck_.*\.h", r"(runtime|actors)/.*\.c"),  # they do not compile as C++: never in a header
     (r"xxh(ash|3)\.h", r"crypto/table\.[ch]"),
