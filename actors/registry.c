@@ -18,6 +18,7 @@ struct connection {
     uint64_t bytes_in, bytes_out;
     bool outbound;
     bool identified;
+    bool retired; /* about to end: carries nothing new */
     uint16_t remote_length;
     uint8_t remote[];
 };
@@ -258,6 +259,15 @@ void registry_remove(struct registry *registry, struct actor_ref session, const 
     pthread_mutex_unlock(&registry->mutex);
 }
 
+void registry_retire(struct registry *registry, const struct actor_ref *session, const struct peer_id *id)
+{
+    pthread_mutex_lock(&registry->mutex);
+    struct peer *peer = find_peer(registry, id);
+    for (struct connection *at = peer ? peer->connections : NULL; at; at = at->next)
+        at->retired |= !session || actor_ref_equal(at->session, *session);
+    pthread_mutex_unlock(&registry->mutex);
+}
+
 void registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
                          const struct identify_result *result)
 {
@@ -301,16 +311,14 @@ bool registry_find(struct registry *registry, struct actor_ref *session, const s
 {
     pthread_mutex_lock(&registry->mutex);
     struct peer *peer = find_peer(registry, id);
-    if (peer) {
-        struct connection *best = peer->connections;
-
-        assert(best);
-        while (best && !best->identified)
-            best = best->next;
-        *session = (best ? best : peer->connections)->session;
-    }
+    const struct connection *best = NULL;
+    for (const struct connection *at = peer ? peer->connections : NULL; at; at = at->next)
+        if (!at->retired && (!best || (at->identified && !best->identified)))
+            best = at;
+    if (best)
+        *session = best->session;
     pthread_mutex_unlock(&registry->mutex);
-    return peer != NULL;
+    return best != NULL;
 }
 
 bool registry_speaks(struct registry *registry, const struct peer_id *id, const char *protocol)

@@ -36,6 +36,9 @@ void registry_free(struct registry *registry);
 int registry_add(struct registry *registry, const struct registry_connection *connection);
 /* `error` is why it ended.  No-op when it is not there. */
 void registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error);
+/* It is about to end, or all of the peer's are (`session` NULL): it stays
+ * listed, but carries nothing new.  No-op when it is not there. */
+void registry_retire(struct registry *registry, const struct actor_ref *session, const struct peer_id *id);
 /* What identify said; copied.  Wakes those who wait for it. */
 void registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
                          const struct identify_result *result);
@@ -44,7 +47,8 @@ void registry_progress(struct registry *registry, struct actor_ref session, cons
                        uint64_t rtt_ns, uint64_t bytes_in, uint64_t bytes_out);
 
 /* The session that carries a new stream to this peer: the newest identified
- * connection, else the newest.  False when it is not connected. */
+ * connection, else the newest.  False when it is not connected, or all its
+ * connections are about to end. */
 bool registry_find(struct registry *registry, struct actor_ref *session, const struct peer_id *id);
 /* True when identify has told us that the peer speaks this protocol. */
 bool registry_speaks(struct registry *registry, const struct peer_id *id, const char *protocol);

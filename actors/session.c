@@ -292,6 +292,7 @@ void session_close(struct session *session, int error, uint32_t code)
         return;
     }
     session->phase = SESSION_CLOSING;
+    registry_retire(session->node->registry, &session->self, &session->peer);
     session->close_code = code;
     session->deadline_ns = session_now(session) + NODE_CLOSE_FLUSH_NS;
     session_wake(session);

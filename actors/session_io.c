@@ -1,5 +1,7 @@
 #include "actors/session_state.h"
 
+#include "actors/registry.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -185,6 +187,7 @@ static void judge(struct session *session, int error)
         session->error = error;
     session->flags |= SESSION_GOAWAY_SENT;
     session->phase = SESSION_CLOSING;
+    registry_retire(session->node->registry, &session->self, &session->peer);
     session->deadline_ns = session_now(session) + NODE_CLOSE_FLUSH_NS;
 }
 

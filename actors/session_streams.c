@@ -644,6 +644,7 @@ static void on_event(struct session *session, const struct yamux_event *event, s
         break;
     case YAMUX_EVENT_GOAWAY:
         session->flags |= SESSION_PEER_GONE;
+        registry_retire(session->node->registry, &session->self, &session->peer);
         if (session->error == 0)
             session->error = event->code == 0 ? P2P_ERR_CONN_CLOSED : P2P_ERR_CONN_GOAWAY;
         break;

@@ -157,6 +157,24 @@ TEST_F(RegistryTest, PrefersTheNewestIdentifiedConnection)
     EXPECT_EQ(find(1), 10u);
 }
 
+TEST_F(RegistryTest, AConnectionAboutToEndCarriesNothingNew)
+{
+    struct peer_id id = id_of(1);
+    struct actor_ref first = session(10);
+    Told told("agent", {});
+    add(1, 10);
+    registry_identified(registry, first, &id, &told.result);
+    add(1, 11);
+    EXPECT_EQ(find(1), 10u);
+    registry_retire(registry, &first, &id);
+    EXPECT_EQ(find(1), 11u);
+    registry_retire(registry, nullptr, &id);
+    EXPECT_EQ(find(1), 0u);
+    EXPECT_EQ(registry_sessions(registry, nullptr, 0, &id), 2u);
+    add(1, 12);
+    EXPECT_EQ(find(1), 12u);
+}
+
 TEST_F(RegistryTest, KeepsWhatIdentifyTold)
 {
     Told told("go-libp2p/0.48", {"/ipfs/ping/1.0.0", "/echo/1.0.0"},
