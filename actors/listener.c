@@ -120,11 +120,13 @@ static void uncount(struct p2p_node *node)
     __atomic_sub_fetch(&node->handshakes_in, 1, __ATOMIC_RELAXED);
 }
 
+/* Counted before the peer can see it. */
 static void refuse(struct actor_context *context, struct listener *listener, int socket, const char *limit,
                    int64_t used, int64_t max)
 {
-    driver_close_socket(worker_driver(context->worker), socket, DRIVER_CLOSE_RESET);
+    uncount(node_of(context));
     scope_count(context->scope, context->worker, NODE_REFUSED_LIMIT, 1);
+    driver_close_socket(worker_driver(context->worker), socket, DRIVER_CLOSE_RESET);
     listener->refused++;
     if (listener->refused_told_ns && context->now_ns - listener->refused_told_ns < LISTENER_REFUSED_LOG_NS)
         return;
@@ -150,7 +152,6 @@ static bool admit(struct actor_context *context, struct listener *listener, int 
         refuse(context, listener, socket, "descriptors", socket, descriptors_max);
     else
         return true;
-    uncount(node);
     return false;
 }
 
