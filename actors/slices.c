@@ -193,7 +193,8 @@ static bool is_tight(const struct slice *entry)
 {
     const struct buffer *buffer = entry->buffer;
 
-    return entry->length >= buffer->capacity / 8 * 7 && (buffer->capacity <= BUFFER_SMALL_BYTES || buffer->pool == NULL);
+    return entry->length >= buffer->capacity / 8 * 7 &&
+           (buffer->capacity <= BUFFER_SMALL_BYTES || buffer->pool == NULL);
 }
 
 /* Takes the first entry out, as a queue of its own. */
