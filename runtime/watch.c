@@ -14,6 +14,7 @@ static uint32_t watch_take(struct worker *worker)
 {
     uint32_t index = worker->watch_free;
     if (index) {
+        assert(worker->watches != NULL);
         worker->watch_free = worker->watches[index].next;
         return index;
     }
@@ -24,6 +25,7 @@ static uint32_t watch_take(struct worker *worker)
         worker->watches = watches;
         worker->watch_capacity = capacity;
     }
+    assert(worker->watches != NULL);
     return worker->watch_count++;
 }
 
