@@ -13,7 +13,6 @@ struct listener {
     int socket;
     bool stopping;
     bool starved;              /* accept is off until the timer */
-    bool starved_told;
     uint16_t sibling_count;
     struct actor_ref *siblings;
     uint32_t refused;          /* since the last line about it */
@@ -225,14 +224,22 @@ static bool hand_over(struct actor_context *context, int socket, struct actor_re
     return true;
 }
 
+/* Told once a node: its workers' sockets starve together. */
 static void starve(struct actor_context *context, struct listener *listener, int result)
 {
-    if (!listener->starved_told)
+    if (__atomic_exchange_n(&node_of(context)->own->starving, 1, __ATOMIC_RELAXED) == 0)
         LOG(context, LOG_LEVEL_WARN, "accept_paused", "reason=%s retry_ms=%u", strerror(-result),
             (unsigned)(LISTENER_RETRY_NS / 1000000));
     listener->starved = true;
-    listener->starved_told = true;
     actor_deadline(context, context->now_ns + LISTENER_RETRY_NS);
+}
+
+static void tell_resumed(struct actor_context *context, int socket)
+{
+    int *starving = &node_of(context)->own->starving;
+
+    if (__atomic_load_n(starving, __ATOMIC_RELAXED) != 0 && __atomic_exchange_n(starving, 0, __ATOMIC_RELAXED) != 0)
+        LOG(context, LOG_LEVEL_INFO, "accept_resumed", "socket=%d", socket);
 }
 
 static void on_accepted(struct actor_context *context, struct listener *listener, struct message *message)
@@ -248,10 +255,7 @@ static void on_accepted(struct actor_context *context, struct listener *listener
         starve(context, listener, socket);
         return;
     }
-    if (listener->starved_told) {
-        listener->starved_told = false;
-        LOG(context, LOG_LEVEL_INFO, "accept_resumed", "socket=%d", socket);
-    }
+    tell_resumed(context, socket);
     if (!admit(context, listener, socket))
         return;
     struct actor_ref owner = choose(context, listener);

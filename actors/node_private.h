@@ -25,6 +25,7 @@ struct node_private {
     struct addresses *addresses;
     const struct resolver_zone *zone; /* instead of the system's resolver; set by a test before the start */
     const char *name_servers;    /* "127.0.0.1:5353", instead of the system's; the same */
+    int starving;                /* atomic: accept is off for want of descriptors or memory, and that was told */
     int64_t descriptors_max;     /* descriptors from here on are not for connections */
     unsigned home;               /* the worker of its single actors */
 
