@@ -34,6 +34,7 @@ struct app {
     struct entry *head, *tail;
     struct entry *peer_head, *peer_tail; /* the PEER_* among them, by next_peer */
     struct app_ready *ready_head, *ready_tail;
+    struct app_held *held;
 };
 
 struct app *app_new(int *error)
@@ -258,6 +259,44 @@ static void take_ready(struct app *app, struct p2p_event *event)
     unlist_ready(app, ready);
     if (ready->bits)
         list_ready(app, ready);
+}
+
+void app_hold(struct app *app, struct app_held *held, struct p2p_stream *stream)
+{
+    pthread_mutex_lock(&app->mutex);
+    assert(!held->stream);
+    held->stream = stream;
+    held->previous = NULL;
+    held->next = app->held;
+    if (held->next)
+        held->next->previous = held;
+    app->held = held;
+    pthread_mutex_unlock(&app->mutex);
+}
+
+static void unhold(struct app *app, struct app_held *held)
+{
+    *(held->previous ? &held->previous->next : &app->held) = held->next;
+    if (held->next)
+        held->next->previous = held->previous;
+    held->stream = NULL;
+}
+
+void app_release(struct app *app, struct app_held *held)
+{
+    pthread_mutex_lock(&app->mutex);
+    if (held->stream)
+        unhold(app, held);
+    pthread_mutex_unlock(&app->mutex);
+}
+
+void app_drop_held(struct app *app, void (*drop)(struct p2p_stream *stream))
+{
+    while (app->held) {
+        struct p2p_stream *stream = app->held->stream;
+        unhold(app, app->held);
+        drop(stream);
+    }
 }
 
 int app_next(struct app *app, struct p2p_event *event)

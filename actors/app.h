@@ -32,6 +32,14 @@ struct app_ready {
     int error;
 };
 
+/* A stream's place on the list of those that the application holds; zeroed at
+ * first, inside the stream. */
+struct app_held {
+    struct app_held *next;
+    struct app_held *previous;
+    struct p2p_stream *stream; /* NULL: not on the list */
+};
+
 struct app;
 
 struct app *app_new(int *error);
@@ -46,6 +54,12 @@ bool app_push(struct app *app, const struct p2p_event *event);
 void app_stream_ready(struct app *app, struct app_ready *ready, struct p2p_stream *stream, uint32_t bits, int error);
 /* Takes a stream off the ready list: nothing about it is told any more. */
 void app_stream_forget(struct app *app, struct app_ready *ready);
+/* The application has a handle, until it gives it up. */
+void app_hold(struct app *app, struct app_held *held, struct p2p_stream *stream);
+void app_release(struct app *app, struct app_held *held);
+/* Gives up all handles, for the application, with `drop` for each; when nothing
+ * else touches the streams any more. */
+void app_drop_held(struct app *app, void (*drop)(struct p2p_stream *stream));
 /* The oldest event, then what streams are ready, NODE_CLOSED last.  0, or
  * P2P_ERR_CALL_AGAIN. */
 int app_next(struct app *app, struct p2p_event *event);

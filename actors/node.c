@@ -6,6 +6,7 @@
 #include "actors/protocols.h"
 #include "actors/registry.h"
 #include "actors/session_protocols.h"
+#include "actors/stream.h"
 #include "actors/text.h"
 #include "actors/waiter.h"
 #include "crypto/crypto.h"
@@ -198,6 +199,8 @@ static void free_parts(struct p2p_node *node)
 {
     struct node_private *own = node->own;
 
+    if (node->app) /* no session is left: the handles are the last references, but for mail */
+        app_drop_held(node->app, stream_unref);
     if (node->scope) {
         scope_log_to(node->scope, NULL);
         scope_free(node->scope);

@@ -161,6 +161,7 @@ void stream_opened(struct p2p_stream *stream)
 {
     stream->flags |= STREAM_OPENED | STREAM_TELL_OPENED | STREAM_HANDLE;
     stream_ref(stream); /* the application's */
+    app_hold(stream->node->app, &stream->handle, stream);
     session_stream_ready(stream->session, stream);
 }
 
@@ -272,6 +273,7 @@ static void tell_opened_event(struct p2p_stream *stream)
         return;
     /* The application takes its streams too slowly. */
     stream_reset_by_us(stream, 0x1002);
+    app_release(stream->node->app, &stream->handle);
     stream_unref(stream);
 }
 
@@ -321,6 +323,7 @@ static void tell_not_opened(struct p2p_stream *stream)
         return;
     stream->flags |= STREAM_HANDLE;
     stream_ref(stream);
+    app_hold(stream->node->app, &stream->handle, stream);
     if (stream->callbacks.failed != NULL)
         stream->callbacks.failed(stream, stream->user, stream->error);
     else

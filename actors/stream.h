@@ -98,6 +98,7 @@ struct p2p_stream {
     uint64_t deadline_ns;
     struct peer_id peer;
     struct app_ready ready;
+    struct app_held handle;       /* while the application has it */
 };
 
 static inline struct p2p_stream *stream_of(struct yamux_stream *mux)

@@ -364,6 +364,7 @@ static void end(struct p2p_stream *stream, bool reset, uint32_t code)
     } else {
         stream_released(stream);
     }
+    app_release(stream->node->app, &stream->handle);
     stream_unref(stream);
 }
 

@@ -190,6 +190,42 @@ TEST_P(NodeTest, DialsAnewRightAfterDisconnecting)
     }
 }
 
+TEST_P(NodeTest, FreesTheStreamsThatTheApplicationForgot)
+{
+    Node a(runtime), b(runtime);
+    a.start();
+    b.start();
+    ASSERT_EQ(p2p_node_handle(b.node, "/kept/1.0.0", 0, nullptr, nullptr), 0);
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    struct p2p_stream *stream = a.open(b.id(), "/kept/1.0.0");
+    ASSERT_NE(stream, nullptr);
+    ASSERT_EQ(p2p_stream_write_wait(stream, "hello", 5, TEST_PATIENCE_MS), 5);
+    auto incoming = b.await(P2P_EVENT_STREAM_INCOMING);
+    ASSERT_NE(incoming.stream, nullptr);
+    char bytes[5];
+    EXPECT_EQ(p2p_stream_read_full(incoming.stream, bytes, 5, TEST_PATIENCE_MS), 5);
+    /* Neither is closed. */
+}
+
+TEST_P(NodeTest, TellsWhenACloseGoesOnLongerThanItsCaller)
+{
+    Node a(runtime), b(runtime, serve_echo);
+    a.start();
+    b.start();
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    struct p2p_stream *stream = a.open(b.id(), "/echo/1.0.0");
+    int error = p2p_node_close(a.node, 0);
+    EXPECT_TRUE(error == 0 || error == P2P_ERR_CALL_TIMEOUT) << error;
+    EXPECT_EQ(p2p_node_connect(a.node, nullptr, b.address().c_str(), 0, nullptr), P2P_ERR_NODE_CLOSING);
+    a.await(P2P_EVENT_NODE_CLOSED);
+    EXPECT_EQ(p2p_node_close(a.node, 3000), 0);
+    EXPECT_EQ(a.counter("actors"), 0);
+    char byte;
+    EXPECT_LT(p2p_stream_read(stream, &byte, 1), 0); /* still safe to use */
+    EXPECT_LT(p2p_stream_write(stream, &byte, 1), 0);
+    p2p_stream_close(stream);
+}
+
 TEST_P(NodeTest, RefusesAnotherPeerThanExpected)
 {
     Node a(runtime), b(runtime), c(runtime);
