@@ -3,10 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <arpa/inet.h>
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <netinet/in.h>
 #include <string>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <vector>
 
 #include "chorus/p2p.h"
@@ -143,6 +147,27 @@ inline void expect_echo(struct p2p_stream *stream, const std::string &bytes)
               static_cast<int64_t>(back.size()));
     EXPECT_TRUE(back == bytes);
 }
+
+/* A listener that takes connections and says nothing. */
+struct Mute {
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    std::string address;
+
+    Mute()
+    {
+        struct sockaddr_in in = {};
+        socklen_t length = sizeof(in);
+        in.sin_family = AF_INET;
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        EXPECT_EQ(bind(descriptor, reinterpret_cast<struct sockaddr *>(&in), sizeof(in)), 0);
+        EXPECT_EQ(listen(descriptor, 8), 0);
+        getsockname(descriptor, reinterpret_cast<struct sockaddr *>(&in), &length);
+        address = "/ip4/127.0.0.1/tcp/" + std::to_string(ntohs(in.sin_port)) +
+                  "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    }
+
+    ~Mute() { close(descriptor); }
+};
 
 class NodeTest : public testing::TestWithParam<World>
 {

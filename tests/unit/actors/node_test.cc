@@ -307,27 +307,6 @@ TEST_P(NodeTest, JoinsDialsToOnePeer)
     EXPECT_NE(std::string(failed.text.text).find("/tcp/1/"), std::string::npos);
 }
 
-/* A listener that takes connections and says nothing. */
-struct Mute {
-    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    std::string address;
-
-    Mute()
-    {
-        struct sockaddr_in in = {};
-        socklen_t length = sizeof(in);
-        in.sin_family = AF_INET;
-        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        EXPECT_EQ(bind(descriptor, reinterpret_cast<struct sockaddr *>(&in), sizeof(in)), 0);
-        EXPECT_EQ(listen(descriptor, 8), 0);
-        getsockname(descriptor, reinterpret_cast<struct sockaddr *>(&in), &length);
-        address = "/ip4/127.0.0.1/tcp/" + std::to_string(ntohs(in.sin_port)) +
-                  "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
-    }
-
-    ~Mute() { close(descriptor); }
-};
-
 TEST_P(RealNodeTest, GivesUpADialWhenItsTimeIsOver)
 {
     Mute mute;
@@ -337,7 +316,7 @@ TEST_P(RealNodeTest, GivesUpADialWhenItsTimeIsOver)
     auto begin = Clock::now();
     EXPECT_EQ(a.connect(mute.address, 150), P2P_ERR_CALL_TIMEOUT);
     EXPECT_GE(milliseconds_since(begin), 149);
-    EXPECT_LT(milliseconds_since(begin), 1000);
+    EXPECT_LT(milliseconds_since(begin), 3000);
     EXPECT_NE(std::string(a.text.text).find("no answer in time"), std::string::npos) << a.text.text;
     EXPECT_TRUE(a.reaches("connections", 0, 2000));
     EXPECT_EQ(b.connect(mute.address, -1), P2P_ERR_CALL_TIMEOUT); /* the node's own limit */
@@ -352,7 +331,7 @@ TEST_P(RealNodeTest, ClosesWhileADialIsUnderWay)
     ASSERT_TRUE(a.reaches("sessions", 1));
     auto begin = Clock::now();
     EXPECT_EQ(p2p_node_close(a.node, 3000), 0);
-    EXPECT_LT(milliseconds_since(begin), 1000);
+    EXPECT_LT(milliseconds_since(begin), 3000);
     EXPECT_EQ(a.await(P2P_EVENT_CONNECT_FAILED).error, P2P_ERR_NODE_CLOSING);
     a.await(P2P_EVENT_NODE_CLOSED);
     EXPECT_EQ(a.counter("actors"), 0);
@@ -375,7 +354,7 @@ TEST_P(RealNodeTest, ClosesWhileHandshakesAreUnderWay)
     ASSERT_TRUE(a.reaches("handshakes_in", 5));
     auto begin = Clock::now();
     EXPECT_EQ(p2p_node_close(a.node, 3000), 0);
-    EXPECT_LT(milliseconds_since(begin), 1000);
+    EXPECT_LT(milliseconds_since(begin), 3000);
     EXPECT_EQ(a.counter("actors"), 0);
     EXPECT_EQ(a.counter("connections"), 0);
     EXPECT_EQ(a.counter("handshakes_in"), 0);

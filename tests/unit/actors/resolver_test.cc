@@ -189,7 +189,7 @@ TEST_P(ResolverTest, TriesTheNextAddressWhenOneIsMute)
     auto begin = Clock::now();
     EXPECT_EQ(a.connect("/dns4/two.test/tcp/" + port(b) + "/p2p/" + b.id()), 0) << a.text.text;
     EXPECT_GE(milliseconds_since(begin), 200); /* RFC 8305: 250 ms later */
-    EXPECT_LT(milliseconds_since(begin), 2000);
+    EXPECT_LT(milliseconds_since(begin), 3000);
     EXPECT_TRUE(a.reaches("connections", 1)); /* the loser is gone */
     EXPECT_TRUE(a.reaches("sessions", 1));
     close(mute);
@@ -235,7 +235,7 @@ TEST_P(ResolverTest, ClosesWhileAQuestionIsUnderWay)
     EXPECT_EQ(p2p_node_wait_event(a.node, &event, 50), P2P_ERR_CALL_TIMEOUT);
     auto begin = Clock::now();
     EXPECT_EQ(p2p_node_close(a.node, 3000), 0);
-    EXPECT_LT(milliseconds_since(begin), 1000);
+    EXPECT_LT(milliseconds_since(begin), 3000);
     EXPECT_EQ(a.await(P2P_EVENT_CONNECT_FAILED).error, P2P_ERR_NODE_CLOSING);
     EXPECT_EQ(a.counter("actors"), 0);
 }
