@@ -64,8 +64,10 @@ static int key_of_directory(struct key **key, const char *directory, struct p2p_
     error = key_file_read(key, why, path);
     if (error == P2P_ERR_CALL_NOT_FOUND) {
         error = key_new_random(key, KEY_ED25519, 0);
-        if (!error && (error = key_file_write(*key, why, path)) < 0)
+        if (!error && (error = key_file_write(*key, why, path)) < 0) {
             key_free(*key);
+            *key = NULL;
+        }
         if (error == P2P_ERR_CALL_EXISTS) /* somebody else was faster: it is the identity */
             error = key_file_read(key, why, path);
     }
