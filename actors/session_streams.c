@@ -45,22 +45,12 @@ static void attach(struct session *session, struct p2p_stream *stream)
     count(session, NODE_STREAMS_LIVE, 1);
 }
 
+/* In a step: a peer may end a thousand streams in any order it likes. */
 static void deadline_remove(struct p2p_stream **head, struct p2p_stream **tail, struct p2p_stream *stream)
 {
-    struct p2p_stream *before = NULL;
-
-    for (struct p2p_stream *at = *head; at != NULL; before = at, at = at->deadline_next) {
-        if (at != stream)
-            continue;
-        if (before != NULL)
-            before->deadline_next = at->deadline_next;
-        else
-            *head = at->deadline_next;
-        if (*tail == at)
-            *tail = before;
-        at->deadline_next = NULL;
-        return;
-    }
+    *(stream->deadline_previous != NULL ? &stream->deadline_previous->deadline_next : head) = stream->deadline_next;
+    *(stream->deadline_next != NULL ? &stream->deadline_next->deadline_previous : tail) = stream->deadline_previous;
+    stream->deadline_next = stream->deadline_previous = NULL;
 }
 
 static void leave_deadlines(struct session *session, struct p2p_stream *stream)
@@ -80,10 +70,8 @@ void session_stream_deadline(struct session *session, struct p2p_stream *stream,
     leave_deadlines(session, stream);
     stream->flags |= linger ? STREAM_LINGERING : STREAM_NEGOTIATING;
     stream->deadline_ns = session_now(session) + (linger ? STREAM_LINGER_NS_MAX : NODE_NEGOTIATION_NS_MAX);
-    if (*tail != NULL)
-        (*tail)->deadline_next = stream;
-    else
-        *head = stream;
+    stream->deadline_previous = *tail;
+    *(*tail != NULL ? &(*tail)->deadline_next : head) = stream;
     *tail = stream;
 }
 
