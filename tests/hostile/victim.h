@@ -95,7 +95,9 @@ public:
     std::unique_ptr<Process> process;
     std::string address, id;
     uint16_t port = 0;
+    bool counts = false; /* it tells its counters */
 
+    /* Of a node of ours; the program tells none. */
     std::map<std::string, int64_t> counters();
     int64_t counter(const std::string &name);
     std::string ask(const std::string &command);

@@ -135,6 +135,17 @@ const Attack window_attacks[] = {
              all += frame(WINDOW, SYN, id, 0) + frame(WINDOW, RST, id, 0);
          EXPECT_TRUE(a.say(all));
      }},
+    {"StreamsResetInReverse", Stage::MUXED, Outcome::LIVES,
+     [](Attacker &a) {
+         for (uint32_t first = 1; first < 20000; first += 2000) {
+             std::string all;
+             for (uint32_t id = first; id < first + 2000; id += 2)
+                 all += frame(WINDOW, SYN, id, 0);
+             for (uint32_t id = first + 2000; id > first; id -= 2)
+                 all += frame(WINDOW, RST, id - 2, 0);
+             EXPECT_TRUE(a.say(all));
+         }
+     }},
     {"StreamsResetInTheirNegotiation", Stage::MUXED, Outcome::LIVES,
      [](Attacker &a) {
          std::string all;
