@@ -88,7 +88,7 @@ int64_t now_ms()
 
 /* ---- Life ---- */
 
-static int dial(uint16_t port)
+int dial(uint16_t port)
 {
     struct sockaddr_in address = {};
     int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -467,6 +467,9 @@ std::optional<Frame> Attacker::next_frame(int patience_ms)
         if (!open_record(deadline_ms))
             return std::nullopt;
     }
+    /* We are awake, whatever else we are. */
+    if (plain_[1] == PING && big_endian_at(plain_, 2, 2) & SYN)
+        say(frame(PING, ACK, 0, big_endian_at(plain_, 8, 4)));
     Frame out = {static_cast<uint8_t>(plain_[1]), static_cast<uint16_t>(big_endian_at(plain_, 2, 2)),
                  big_endian_at(plain_, 4, 4), big_endian_at(plain_, 8, 4), ""};
     if (out.type == DATA)

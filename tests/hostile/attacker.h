@@ -169,6 +169,8 @@ private:
 
 int64_t now_ms();
 
+/* A connection to 127.0.0.1, or -1. */
+int dial(uint16_t port);
 /* A socket that listens on 127.0.0.1, and its port. */
 int listen_somewhere(uint16_t *port);
 /* The next connection, or -1. */
