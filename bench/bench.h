@@ -45,15 +45,25 @@ double bench_cpu_s(pid_t pid);
 /* A line of /proc/PID/status in kB, such as RssAnon. */
 long bench_status_kb(pid_t pid, const char *name);
 
-/* A listening program: ours (the hidden command `serve`) or `command`.  Its
- * address goes to `address`.  Returns its pid; exits with a message when it
- * does not come up. */
-pid_t bench_listener(const struct bench_options *options, const char *command, char *address, size_t size);
-void bench_stop(pid_t pid);
+/* A listening program, with the ends of its standard input and output. */
+struct bench_program {
+    pid_t pid;
+    FILE *in, *out;
+    char address[1024]; /* to dial */
+};
+
+/* Starts ours (the hidden command `serve`) or `command`; returns when it has
+ * printed its address and `ready`, exits with a message when it does not. */
+void bench_start(const struct bench_options *options, const char *command, struct bench_program *program);
+/* Writes it a line and reads one, without its newline.  Exits with a message
+ * when the program has ended. */
+void bench_ask(struct bench_program *program, const char *question, char *answer, size_t size);
+void bench_stop(struct bench_program *program);
 /* Pins the calling process to a CPU, when there are two or more. */
 void bench_pin(unsigned cpu);
 
-/* Calls of malloc, calloc, realloc and aligned forms in this process so far. */
+/* Calls of malloc, calloc, realloc and aligned forms in this process so far;
+ * `serve` answers `heap` with its own. */
 uint64_t bench_allocations(void);
 
 void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));

@@ -51,21 +51,21 @@ struct handshake_figures {
 static void connect_many(const struct bench_options *options, const char *command, unsigned parallel, unsigned total,
                          struct handshake_figures *out)
 {
-    char address[1024];
-    pid_t listener = bench_listener(options, command, address, sizeof(address));
+    struct bench_program listener;
     struct dialler *diallers = calloc(parallel, sizeof(*diallers));
     struct p2p_runtime *runtime = NULL;
     double cpu_s, begin_s;
 
+    bench_start(options, command, &listener);
     node_check(p2p_runtime_new(&runtime, 1, true, P2P_DRIVER_AUTO, NULL), "runtime");
     for (unsigned i = 0; i < parallel; i++) {
         diallers[i].node = node_make(runtime, false);
-        diallers[i].address = address;
+        diallers[i].address = listener.address;
         diallers[i].count = 1;
         dial(&diallers[i]); /* to warm up */
         diallers[i].count = total / parallel;
     }
-    cpu_s = bench_cpu_s(listener);
+    cpu_s = bench_cpu_s(listener.pid);
     begin_s = bench_now_s();
     for (unsigned i = 0; i < parallel; i++)
         pthread_create(&diallers[i].thread, NULL, dial, &diallers[i]);
@@ -73,11 +73,11 @@ static void connect_many(const struct bench_options *options, const char *comman
         pthread_join(diallers[i].thread, NULL);
     total = total / parallel * parallel;
     out->per_second = total / (bench_now_s() - begin_s);
-    out->listener_cpu_ms = (bench_cpu_s(listener) - cpu_s) * 1000 / total;
+    out->listener_cpu_ms = (bench_cpu_s(listener.pid) - cpu_s) * 1000 / total;
     for (unsigned i = 0; i < parallel; i++)
         p2p_node_free(diallers[i].node);
     p2p_runtime_free(runtime);
-    bench_stop(listener);
+    bench_stop(&listener);
     free(diallers);
 }
 
@@ -126,20 +126,21 @@ static int compare(const void *a, const void *b)
 /* Our pings are timed on the worker, from the write to the answer. */
 static double ping_median_s(const struct bench_options *options, const char *command, unsigned count)
 {
-    char address[1024], id[P2P_ID_TEXT_BYTES];
-    pid_t listener = bench_listener(options, command, address, sizeof(address));
+    char id[P2P_ID_TEXT_BYTES];
+    struct bench_program listener;
     struct p2p_node *node = node_make(NULL, false);
     uint64_t *rtts = calloc(count, sizeof(*rtts));
     double median_s;
 
-    node_connect(node, id, address);
+    bench_start(options, command, &listener);
+    node_connect(node, id, listener.address);
     for (unsigned i = 0; i < count; i++)
         node_check(p2p_node_ping(node, &rtts[i], id, 30000), "ping");
     qsort(rtts, count, sizeof(*rtts), compare);
     median_s = (double)rtts[count / 2] / 1e9;
     free(rtts);
     p2p_node_free(node);
-    bench_stop(listener);
+    bench_stop(&listener);
     return median_s;
 }
 

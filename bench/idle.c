@@ -41,44 +41,43 @@ int bench_hold(const struct bench_options *options, const char *address)
     return 0;
 }
 
-static pid_t hold(const struct bench_options *options, const char *address, unsigned count)
+static void hold(const struct bench_options *options, const char *address, unsigned count,
+                 struct bench_program *holder)
 {
-    char self[4096], *command, line[1024];
+    char self[4096], *command;
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    pid_t pid;
 
     if (length <= 0)
         bench_die("cannot find myself: %s", strerror(errno));
     self[length] = '\0';
     if (asprintf(&command, "'%s' hold '%s' --count %u", self, address, count) < 0)
         bench_die("no memory");
-    pid = bench_listener(options, command, line, sizeof(line));
+    bench_start(options, command, holder);
     free(command);
-    return pid;
 }
 
 static void hold_many(const struct bench_options *options, unsigned total, double settle_s, double *bytes,
                       double *cpu_percent)
 {
-    char address[1024];
-    pid_t listener = bench_listener(options, NULL, address, sizeof(address)), *holders;
     unsigned processes = (total + HOLD_MAX - 1) / HOLD_MAX;
-    long before_kb = bench_status_kb(listener, "RssAnon");
+    struct bench_program listener, *holders = calloc(processes, sizeof(*holders));
     double cpu_s, begin_s;
+    long before_kb;
 
-    holders = calloc(processes, sizeof(*holders));
+    bench_start(options, NULL, &listener);
+    before_kb = bench_status_kb(listener.pid, "RssAnon");
     for (unsigned i = 0; i < processes; i++)
-        holders[i] = hold(options, address, total / processes);
+        hold(options, listener.address, total / processes, &holders[i]);
     total = total / processes * processes;
-    cpu_s = bench_cpu_s(listener);
+    cpu_s = bench_cpu_s(listener.pid);
     begin_s = bench_now_s();
     while (bench_now_s() < begin_s + settle_s)
         sleep(1);
-    *cpu_percent = (bench_cpu_s(listener) - cpu_s) / (bench_now_s() - begin_s) * 100 / (total / 100.0);
-    *bytes = (double)(bench_status_kb(listener, "RssAnon") - before_kb) * 1024 / total;
+    *cpu_percent = (bench_cpu_s(listener.pid) - cpu_s) / (bench_now_s() - begin_s) * 100 / (total / 100.0);
+    *bytes = (double)(bench_status_kb(listener.pid, "RssAnon") - before_kb) * 1024 / total;
     for (unsigned i = 0; i < processes; i++)
-        bench_stop(holders[i]);
-    bench_stop(listener);
+        bench_stop(&holders[i]);
+    bench_stop(&listener);
     free(holders);
 }
 

@@ -2,9 +2,11 @@
 
 #include "bench.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -55,8 +57,20 @@ static void on_signal(int number)
     ended = 1;
 }
 
-/* CHORUS_BENCH_ALLOCATIONS=1: prints how often the heap was asked between the
- * first second and the end. */
+static void answer(void)
+{
+    char line[64];
+
+    if (fgets(line, sizeof(line), stdin) == NULL) {
+        ended = 1;
+        return;
+    }
+    if (strcmp(line, "heap\n") != 0)
+        return;
+    printf("%" PRIu64 "\n", bench_allocations());
+    fflush(stdout);
+}
+
 int bench_serve(const struct bench_options *options)
 {
     struct rlimit limit;
@@ -77,9 +91,11 @@ int bench_serve(const struct bench_options *options)
     printf("%s\nready\n", address.text);
     fflush(stdout);
     while (!ended) {
-        struct pollfd wait = {.fd = p2p_node_event_fd(node), .events = POLLIN};
+        struct pollfd waits[2] = {{.fd = p2p_node_event_fd(node), .events = POLLIN},
+                                  {.fd = STDIN_FILENO, .events = POLLIN}};
 
-        (void)poll(&wait, 1, -1); /* a signal ends it too */
+        if (poll(waits, 2, -1) > 0 && waits[1].revents != 0)
+            answer();
         while (p2p_node_next_event(node, &event) == 0)
             ;
     }

@@ -60,12 +60,22 @@ long bench_status_kb(pid_t pid, const char *name)
     return value;
 }
 
+/* All CPUs there are: what the parent pinned itself to is not for its child. */
+static void unpin(void)
+{
+    cpu_set_t set;
+
+    memset(&set, 0xff, sizeof(set));
+    (void)sched_setaffinity(0, sizeof(set), &set); /* the kernel takes those that exist */
+}
+
 static void exec_listener(const struct bench_options *options, const char *command)
 {
     char self[4096];
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    unpin();
     if (options->driver != NULL)
         setenv("CHORUS_P2P_DRIVER", options->driver, 1);
     if (command != NULL) {
@@ -80,49 +90,69 @@ static void exec_listener(const struct bench_options *options, const char *comma
     _exit(127);
 }
 
-pid_t bench_listener(const struct bench_options *options, const char *command, char *address, size_t size)
+/* Other programs started later must not hold our ends of the pipes open. */
+static FILE *our_end(int fd, const char *mode)
 {
-    int pipes[2], in[2];
-    char line[1024];
-    FILE *out;
-    pid_t pid;
+    FILE *file;
 
-    if (pipe(pipes) != 0 || pipe(in) != 0)
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || (file = fdopen(fd, mode)) == NULL)
         bench_die("pipe: %s", strerror(errno));
-    pid = fork();
-    if (pid == 0) {
-        dup2(in[0], STDIN_FILENO); /* stays open: some listeners end with their input */
-        dup2(pipes[1], STDOUT_FILENO);
-        close(pipes[0]);
+    return file;
+}
+
+void bench_start(const struct bench_options *options, const char *command, struct bench_program *program)
+{
+    int out[2], in[2];
+    char line[1024];
+
+    if (pipe(out) != 0 || pipe(in) != 0)
+        bench_die("pipe: %s", strerror(errno));
+    program->pid = fork();
+    if (program->pid == 0) {
+        dup2(in[0], STDIN_FILENO);
+        dup2(out[1], STDOUT_FILENO);
+        close(out[0]);
         close(in[1]);
         exec_listener(options, command);
     }
-    close(pipes[1]);
+    close(out[1]);
     close(in[0]);
-    fcntl(in[1], F_SETFD, FD_CLOEXEC);
-    fcntl(pipes[0], F_SETFD, FD_CLOEXEC);
-    out = fdopen(pipes[0], "r");
-    address[0] = '\0';
-    while (fgets(line, sizeof(line), out) != NULL && strcmp(line, "ready\n") != 0) {
+    program->in = our_end(in[1], "w");
+    program->out = our_end(out[0], "r");
+    program->address[0] = '\0';
+    while (fgets(line, sizeof(line), program->out) != NULL && strcmp(line, "ready\n") != 0) {
         line[strcspn(line, "\n")] = '\0';
-        if (line[0] == '/' && address[0] == '\0')
-            snprintf(address, size, "%s", line);
+        if (line[0] == '/' && program->address[0] == '\0')
+            snprintf(program->address, sizeof(program->address), "%s", line);
     }
-    if (address[0] == '\0')
+    if (program->address[0] == '\0')
         bench_die("%s did not print an address to dial", command != NULL ? command : "our listener");
-    return pid;
 }
 
-void bench_stop(pid_t pid)
+void bench_ask(struct bench_program *program, const char *question, char *answer, size_t size)
 {
-    kill(pid, SIGTERM);
-    for (int i = 0; i < 400; i++) {
-        if (waitpid(pid, NULL, WNOHANG) == pid)
-            return;
-        usleep(10000);
+    if (fprintf(program->in, "%s\n", question) < 0 || fflush(program->in) != 0 ||
+        fgets(answer, (int)size, program->out) == NULL)
+        bench_die("the program at %s has ended", program->address);
+    answer[strcspn(answer, "\n")] = '\0';
+}
+
+void bench_stop(struct bench_program *program)
+{
+    bool ended = false;
+
+    kill(program->pid, SIGTERM);
+    fclose(program->in);
+    for (int i = 0; i < 400 && !ended; i++) {
+        ended = waitpid(program->pid, NULL, WNOHANG) == program->pid;
+        if (!ended)
+            usleep(10000);
     }
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
+    if (!ended) {
+        kill(program->pid, SIGKILL);
+        waitpid(program->pid, NULL, 0);
+    }
+    fclose(program->out);
 }
 
 void bench_pin(unsigned cpu)
