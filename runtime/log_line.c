@@ -184,7 +184,8 @@ size_t log_line_compose(char text[LOG_LINE_BYTES_MAX], struct log_line *line, en
 
 static void add(struct log_line *line, const char *text, size_t length)
 {
-    size_t room = sizeof(line->text) - 2 - line->length; /* the end of a piece always fits */
+    size_t end = sizeof(line->text) - 2; /* then the ends of this piece and of the next still fit */
+    size_t room = line->length < end ? end - line->length : 0;
     if (length > room) {
         length = room;
         line->cut = true;

@@ -1,5 +1,9 @@
 #include "machine.h"
 
+extern "C" {
+#include "runtime/log_line.h"
+}
+
 #include <atomic>
 #include <mutex>
 #include <string>
@@ -138,6 +142,29 @@ TEST_F(Log, LongLinesAreCutAndStayWhole)
         EXPECT_LE(line.size(), static_cast<size_t>(LOG_LINE_BYTES_MAX));
         EXPECT_NE(line.find("\"a\":1"), std::string::npos) << line;
         EXPECT_EQ(line.substr(line.size() - 14), ",\"cut\":\"...\"}\n") << line;
+    }
+}
+
+void take(log_line *line, const char *fields, ...)
+{
+    va_list arguments;
+    va_start(arguments, fields);
+    log_line_take(line, fields, &arguments);
+    va_end(arguments);
+}
+
+TEST(LogLine, HoldsNoMoreThanItsTextWhateverTheLengths)
+{
+    for (size_t length = 0; length < 2 * LOG_LINE_BYTES_MAX; length++) {
+        struct {
+            log_line line;
+            char behind[2 * LOG_LINE_BYTES_MAX];
+        } memory = {};
+        std::string value(length, 'a');
+        take(&memory.line, "agent=%s peer=%s streams=%d", value.c_str(), value.c_str(), 7);
+        ASSERT_LE(memory.line.length, sizeof(memory.line.text)) << length;
+        for (char c : memory.behind)
+            ASSERT_EQ(c, 0) << length;
     }
 }
 
