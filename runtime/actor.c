@@ -580,12 +580,23 @@ static void visit(struct worker *worker, struct actor_slot *actor)
     worker->running = NULL;
 }
 
+/* A batch is of one turn.  Who rests for just 256 turns may find the old count
+ * still there, and has a shorter one. */
+static bool has_batch(const struct worker *worker, struct actor_slot *actor)
+{
+    if (actor->turn != (uint8_t)worker->turn) {
+        actor->turn = (uint8_t)worker->turn;
+        actor->taken = 0;
+    }
+    return actor->taken < ACTOR_BATCH_MESSAGES_MAX;
+}
+
 unsigned actor_run(struct worker *worker)
 {
     unsigned visits = 0;
     struct actor_slot *actor;
     while ((actor = list_take(worker, &worker->ready))) {
-        if (actor->taken >= ACTOR_BATCH_MESSAGES_MAX && !(actor->flags & ACTOR_EXITING)) {
+        if (!has_batch(worker, actor) && !(actor->flags & ACTOR_EXITING)) {
             list_append(worker, &worker->again, actor);
             continue;
         }
@@ -602,8 +613,6 @@ unsigned actor_run(struct worker *worker)
 void actor_rearrange(struct worker *worker)
 {
     struct actor_slot *actor;
-    while ((actor = list_take(worker, &worker->again))) {
-        actor->taken = 0;
+    while ((actor = list_take(worker, &worker->again)))
         list_append(worker, &worker->ready, actor);
-    }
 }

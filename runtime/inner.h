@@ -58,11 +58,12 @@ struct mail_slot {
 struct actor_slot {
     struct timer timer;
     uint32_t generation; /* atomic, relaxed: other workers look whether a watcher lives */
-    uint32_t ready_next; /* index on a ready or free list; 0: the end */
+    uint32_t ready_next : 24; /* index on a ready or free list; 0: the end */
+    uint32_t turn : 8;        /* the last bits of the turn that `taken` counts in */
     uint32_t watchers;   /* index of the first watch; 0: none */
     uint16_t mail_count; /* data and requests waiting */
     uint8_t flags;
-    uint8_t taken;       /* messages of this turn's batch */
+    uint8_t taken;       /* messages of that turn's batch */
     const struct actor_class *actor_class; /* NULL: free */
     struct scope *scope;
     void *state;
@@ -207,6 +208,7 @@ struct scope {
 _Static_assert(sizeof(struct mail_slot) == 64, "mail costs a cache line");
 _Static_assert(offsetof(struct message, to) == 8, "the link lies over `to`");
 _Static_assert(sizeof(struct actor_slot) == 64, "a slot is a cache line");
+_Static_assert(ACTOR_SLOTS_MAX <= 1 << 24, "an index fits `ready_next`");
 
 /* ---- actor.c */
 

@@ -168,6 +168,20 @@ TEST_P(Actor, TakesABatchATurnAndTheOthersDoNotWait)
         machine.stop(ref);
 }
 
+TEST_P(Actor, HasAWholeBatchInEachTurn)
+{
+    Still machine(GetParam());
+    Recorder a, b;
+    actor_ref sender = machine.spawn(&a), receiver = machine.spawn(&b);
+    for (uint64_t i = 0; i < 3 * ACTOR_BATCH_MESSAGES_MAX; i++) {
+        EXPECT_EQ(tell(machine, sender, numbered(receiver, i)), 0);
+        machine.turn();
+        ASSERT_EQ(b.seen.size(), i + 1) << "what it took in earlier turns does not count";
+    }
+    for (actor_ref ref : {sender, receiver})
+        machine.stop(ref);
+}
+
 TEST_P(Actor, TwoThatTellEachOtherForEverLeaveTheTurn)
 {
     Still machine(GetParam());
