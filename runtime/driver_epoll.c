@@ -49,7 +49,7 @@ static struct poller *poller_of(struct driver *driver)
 
 static uint64_t tag_of(enum event_source source, uint32_t generation, uint32_t index)
 {
-    return (uint64_t)source << 56 | (uint64_t)(generation & 0xffffff) << 32 | index;
+    return (uint64_t)source << 56 | (uint64_t)(generation & DRIVER_GENERATION_MASK) << 32 | index;
 }
 
 static int control(struct poller *poller, int operation, int descriptor, unsigned events, uint64_t tag)
@@ -269,7 +269,7 @@ static void on_socket_event(struct poller *poller, uint64_t tag, unsigned events
 {
     struct driver_socket *socket = &poller->sockets.records[(uint32_t)tag];
 
-    if (!socket->open || (tag >> 32 & 0xffffff) != socket->generation)
+    if (!socket->open || (tag >> 32 & DRIVER_GENERATION_MASK) != socket->generation)
         return; /* of an earlier life: a forked process may hold the descriptor */
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         socket->readable = true;
@@ -283,7 +283,7 @@ static void on_socket_event(struct poller *poller, uint64_t tag, unsigned events
 
 static void on_watch_event(struct poller *poller, uint64_t tag, unsigned events)
 {
-    struct driver_watch *watch = driver_watch_at(&poller->watches, (uint32_t)tag, tag >> 32 & 0xffffff);
+    struct driver_watch *watch = driver_watch_at(&poller->watches, (uint32_t)tag, tag >> 32 & DRIVER_GENERATION_MASK);
     struct actor_ref owner;
     int foreign;
 

@@ -373,7 +373,8 @@ void driver_watch_close(struct driver_watches *watches, struct driver_watch *wat
 struct driver_watch *driver_watch_at(struct driver_watches *watches, uint32_t index, uint32_t generation)
 {
     struct driver_watch *watch = &watches->records[index];
+    bool same = (watch->generation & DRIVER_GENERATION_MASK) == generation;
 
     assert(index < DRIVER_WATCHES_MAX);
-    return actor_ref_is_none(watch->owner) || watch->generation != generation ? NULL : watch;
+    return same && !actor_ref_is_none(watch->owner) ? watch : NULL;
 }

@@ -3,8 +3,13 @@
 
 #include "runtime/driver_inner.h"
 
+#include <assert.h>
+
 /* What the two drivers of the kernel's sockets share: a record for each open
  * descriptor, and the calls that are the same in both. */
+
+/* What a completion's tag carries of a record's generation. */
+enum { DRIVER_GENERATION_MASK = 0xffffff };
 
 struct driver_socket {
     struct actor_ref receiver; /* of accepted connections or received bytes */
@@ -36,7 +41,7 @@ struct driver_socket {
     bool hung_up : 1;    /* epoll: the end or an error waits behind the last byte */
 };
 
-_Static_assert(sizeof(struct driver_socket) == 64, "part of what an idle connection costs");
+static_assert(sizeof(struct driver_socket) == 64, "part of what an idle connection costs");
 
 /* A record for each number a descriptor may have; pages that are never touched
  * cost nothing. */
@@ -123,7 +128,8 @@ struct driver_watch *driver_watch_find(struct driver_watches *watches, int descr
 struct driver_watch *driver_watch_open(struct driver_watches *watches, int descriptor, unsigned events,
                                        struct actor_ref owner);
 void driver_watch_close(struct driver_watches *watches, struct driver_watch *watch);
-/* The record that a completion means, or NULL when it comes too late. */
+/* The record that a completion means, or NULL when it comes too late;
+ * `generation` under DRIVER_GENERATION_MASK. */
 struct driver_watch *driver_watch_at(struct driver_watches *watches, uint32_t index, uint32_t generation);
 
 #endif

@@ -42,7 +42,7 @@ static struct uring_driver *uring_of(struct driver *driver)
 
 static uint64_t tag_of(enum operation operation, uint32_t generation, uint32_t index)
 {
-    return (uint64_t)operation << 56 | (uint64_t)(generation & 0xffffff) << 32 | index;
+    return (uint64_t)operation << 56 | (uint64_t)(generation & DRIVER_GENERATION_MASK) << 32 | index;
 }
 
 static uint64_t socket_tag(enum operation operation, const struct driver_socket *socket)
@@ -272,7 +272,7 @@ static void on_socket(struct uring_driver *uring, enum operation operation, cons
     bool more = completion->flags & IORING_CQE_F_MORE;
 
     /* Its number is not given back before the last completion. */
-    assert((completion->user_data >> 32 & 0xffffff) == socket->generation);
+    assert((completion->user_data >> 32 & DRIVER_GENERATION_MASK) == socket->generation);
     assert(socket->in_flight > 0);
     if (!more) {
         socket->in_flight--;
@@ -309,7 +309,8 @@ static void on_completion(struct uring_driver *uring, const struct io_uring_cqe 
         uring->base.stats.operations_in_flight--;
         break;
     case OPERATION_WATCH:
-        on_watch(uring, (uint32_t)completion->user_data, completion->user_data >> 32 & 0xffffff, completion->res);
+        on_watch(uring, (uint32_t)completion->user_data, completion->user_data >> 32 & DRIVER_GENERATION_MASK,
+                 completion->res);
         break;
     case OPERATION_WAKE:
         uring->waking = completion->flags & IORING_CQE_F_MORE;

@@ -2,6 +2,10 @@
 
 #include "tests/unit/runtime/driver_support.h"
 
+extern "C" {
+#include "runtime/driver_socket.h"
+}
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -844,6 +848,19 @@ TEST_P(KernelDriverTest, RefusesMoreWatchesThanItsBound)
         driver_unwatch(drive(), event);
         close(event);
     }
+}
+
+TEST(DriverWatches, CompleteAfterAnyNumberOfLives)
+{
+    auto watches = std::make_unique<driver_watches>();
+    watches->records[0].generation = DRIVER_GENERATION_MASK; // of which a completion carries 24 bits
+    struct driver_watch *watch = driver_watch_open(watches.get(), 3, POLLIN, {15, 1});
+    ASSERT_EQ(watch, watches->records);
+    uint32_t said = watch->generation & DRIVER_GENERATION_MASK;
+    EXPECT_EQ(driver_watch_at(watches.get(), 0, said), watch);
+    EXPECT_EQ(driver_watch_at(watches.get(), 0, said + 1), nullptr);
+    driver_watch_close(watches.get(), watch);
+    EXPECT_EQ(driver_watch_at(watches.get(), 0, said), nullptr);
 }
 
 TEST_P(KernelDriverTest, EachDescriptorIsClosedOnExec)
