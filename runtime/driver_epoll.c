@@ -423,6 +423,7 @@ static void release(struct driver *driver, int socket_)
     assert(!socket->closing && !socket->receiving && !socket->connecting);
     (void)control(poller_of(driver), EPOLL_CTL_DEL, socket_, 0, 0);
     driver_socket_list_remove(&poller_of(driver)->sockets, &poller_of(driver)->ready, socket);
+    driver_socket_list_remove(&poller_of(driver)->sockets, &poller_of(driver)->starved, socket);
     driver_socket_forget(socket);
     driver->stats.sockets_open--;
 }

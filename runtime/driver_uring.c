@@ -577,6 +577,8 @@ static void uring_free(struct driver *driver)
 {
     struct uring_driver *uring = uring_of(driver);
 
+    while (driver_socket_list_take(&uring->sockets, &uring->starved) != NULL)
+        continue; /* no longer listed, they can be closed */
     driver_sockets_fini(&uring->sockets);
     uring_fini(&uring->ring);
     driver_waker_fini(&uring->waker);

@@ -625,6 +625,67 @@ TEST_P(DriverTest, IsFreedWithSocketsOpen)
     begin(64 << 20);
 }
 
+// A socket whose receive waits for a buffer: the pool's are ours until the end.
+class StarvedTest : public DriverTest {
+protected:
+    std::vector<buffer *> taken;
+    Pair pair;
+
+    void SetUp() override
+    {
+        const std::string text(65536, 'x');
+        DriverTest::SetUp();
+        begin(1 << 20);
+        pair = connected();
+        driver_receive(drive(), pair.far, receiver);
+        turn(0);
+        for (buffer *buffer; (buffer = buffer_new(first().pool, BUFFER_SMALL_BYTES)) != nullptr;)
+            taken.push_back(buffer);
+        driver_send(drive(), pair.near, sender, buffer_with(text.data(), text.size()), 0, text.size());
+        for (size_t before = 0, still = 0; still < 20; still = first().mail.size() == before ? still + 1 : 0) {
+            before = first().mail.size();
+            if (first().take(MESSAGE_IO_SENT, pair.near).type != MESSAGE_NONE)
+                driver_send(drive(), pair.near, sender, buffer_with(text.data(), text.size()), 0, text.size());
+            turn(millisecond);
+        }
+        first().close(pair.near, DRIVER_CLOSE_RESET);
+        EXPECT_TRUE(until([&] { return first().stats().sockets_open == 1; }));
+    }
+
+    void give_back()
+    {
+        for (buffer *buffer : taken)
+            buffer_unref(buffer);
+        taken.clear();
+    }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, StarvedTest,
+                         testing::Values(Kind::Uring, Kind::UringOfTheFloor, Kind::UringPlain, Kind::Epoll, Kind::Sim),
+                         kind_name);
+
+TEST_P(StarvedTest, IsFreedRightAfterTheClose)
+{
+    first().close(pair.far);
+    EXPECT_EQ(first().stats().operations_in_flight, 0u);
+    first().drop_mail();
+    give_back();
+    begin(64 << 20);
+}
+
+TEST_P(StarvedTest, ReleasesTheSocket)
+{
+    Party &other = add_party();
+
+    driver_receive_stop(drive(), pair.far);
+    EXPECT_TRUE(until([&] { return driver_receive_idle(drive(), pair.far); }));
+    first().release(pair.far);
+    other.adopt(pair.far);
+    first().drop_mail();
+    give_back();
+    turn();
+}
+
 // ---- Time and chance -----------------------------------------------------
 
 TEST_P(DriverTest, WaitsUntilTheDeadline)
