@@ -254,7 +254,8 @@ static void outlets_await_room(struct worker *worker)
         struct outlet *outlet = &worker->outlets[i];
         if (!outlet->overflow && !outlet->refused.count)
             continue;
-        __atomic_store_n(&outlet->blocked, 1, __ATOMIC_RELAXED);
+        /* Release: who sees it sees that we sleep.  Pairs with the acquire there. */
+        __atomic_store_n(&outlet->blocked, 1, __ATOMIC_RELEASE);
         waiting = true;
     }
     if (!waiting)
@@ -286,7 +287,7 @@ static void made_room(struct worker *worker, unsigned from)
     struct worker *sender = worker->runtime->workers[from];
     int *blocked = &sender->outlets[worker->index].blocked;
     mailbox_fence(); /* pairs with the one in outlets_await_room() */
-    if (__atomic_load_n(blocked, __ATOMIC_RELAXED) && __atomic_exchange_n(blocked, 0, __ATOMIC_RELAXED))
+    if (__atomic_load_n(blocked, __ATOMIC_RELAXED) && __atomic_exchange_n(blocked, 0, __ATOMIC_ACQUIRE))
         worker_rouse(sender);
 }
 
