@@ -13,7 +13,9 @@
  * WINDOW / 2 of them.  The reference is a function call through a pointer with
  * a copy of the same 64 bytes. */
 
-enum { WINDOW = 256, MSG_ITEM = MESSAGE_OWN, MSG_CREDIT };
+/* Wide enough that neither side runs dry and sleeps: the receiver is a running
+ * worker. */
+enum { WINDOW = 2048, MSG_ITEM = MESSAGE_OWN, MSG_CREDIT };
 
 struct flow {
     struct actor_ref sink;
