@@ -21,10 +21,28 @@ void cache_fini(struct cache *cache)
     cache->count = 0;
 }
 
+/* Some more than are asked for, so that a number in use that rises slowly does
+ * not ask the heap each time. */
+static void grow(struct cache *cache)
+{
+    uint32_t count = cache->count_max < CACHE_GROWTH ? cache->count_max : CACHE_GROWTH;
+
+    while (count-- > 0) {
+        void *object = malloc(cache->object_bytes);
+
+        if (object == NULL)
+            return;
+        cache_free(cache, object);
+    }
+}
+
 void *cache_new(struct cache *cache)
 {
-    void *object = cache->head;
+    void *object;
 
+    if (cache->head == NULL)
+        grow(cache);
+    object = cache->head;
     if (object == NULL)
         return calloc(1, cache->object_bytes);
     memcpy(&cache->head, object, sizeof(void *));

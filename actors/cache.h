@@ -8,6 +8,8 @@
  * only while the number in use grows.  An object may be freed by plain free()
  * where its worker is not at hand. */
 
+enum cache_limits { CACHE_GROWTH = 32 }; /* objects that the heap is asked for at once */
+
 struct cache {
     void *head;
     uint32_t object_bytes;
