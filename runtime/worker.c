@@ -4,6 +4,7 @@
 #include "chorus/p2p.h"
 
 #include <assert.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -393,8 +394,15 @@ static bool may_spin(struct worker *worker, uint64_t now_ns)
         return true;
     if (++worker->spin_skipped % SPIN_SKIP)
         return false;
-    worker->spin_ns = WORKER_SPIN_NS_MAX / 2;
+    worker->spin_ns = WORKER_SPIN_NS_MAX;
     return true;
+}
+
+/* So short a sleep would have been a spin that paid. */
+static void slept(struct worker *worker, uint64_t since_ns)
+{
+    if (driver_now_ns(worker->driver) - since_ns < WORKER_SPIN_NS_MAX)
+        worker->spin_ns = WORKER_SPIN_NS_MAX;
 }
 
 /* Waking a CPU that sleeps costs tens of microseconds: looks around for a
@@ -411,6 +419,8 @@ static bool spin(struct worker *worker, uint64_t deadline_ns)
     bool paid = false;
     while (now_ns < end_ns && !paid) {
         paid = driver_turn(worker->driver, 0) > 0 || has_inbound(worker) || worker->ready.first;
+        if (!paid)
+            sched_yield(); /* to whoever shares the CPU */
         now_ns = driver_now_ns(worker->driver);
     }
     spin_paid(worker, paid);
@@ -423,10 +433,15 @@ static void wait(struct worker *worker, uint64_t deadline_ns)
         deadline_ns = 0;
     else if (spin(worker, deadline_ns) || !fall_asleep(worker))
         deadline_ns = 0;
-    worker->stats.sleeps += deadline_ns != 0;
+    if (!deadline_ns) {
+        driver_turn(worker->driver, 0);
+        return;
+    }
+    uint64_t since_ns = driver_now_ns(worker->driver);
+    worker->stats.sleeps++;
     driver_turn(worker->driver, deadline_ns);
-    if (deadline_ns)
-        __atomic_store_n(&worker->sleeping, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&worker->sleeping, 0, __ATOMIC_RELAXED);
+    slept(worker, since_ns);
 }
 
 /* Between two turns that somebody else calls it counts as asleep: senders make

@@ -13,7 +13,9 @@ enum worker_limits {
     WORKER_LANE_MESSAGES = 4096,         /* of each ordered pair of workers */
     WORKER_LANE_CONTROL_RESERVE = 1024,  /* of them kept for messages that cannot fail */
     WORKER_FOREIGN_MESSAGES_MAX = 65536, /* credits of the threads outside, per runtime */
-    WORKER_SPIN_NS_MAX = 20000,          /* and only after work in the last WORKER_SPIN_AFTER_NS */
+    /* What waking a sleeping CPU costs (30 to 47 us on virtual machines): so a
+     * spin in vain costs no more than the sleep it was to save. */
+    WORKER_SPIN_NS_MAX = 30000,          /* and only after work in the last WORKER_SPIN_AFTER_NS */
     WORKER_SPIN_AFTER_NS = 1000000,
     WORKER_TURN_NS_MAX = 2000000, /* then the driver is entered; who was not served goes first next time */
 };
