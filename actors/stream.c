@@ -222,18 +222,35 @@ void stream_write_closed(struct p2p_stream *stream)
     session_wake(stream->session);
 }
 
+/* Of what it holds, the bytes that are not ours to drop: lent, or read and not
+ * yet accounted for. */
+static uint32_t in_other_hands(struct p2p_stream *stream)
+{
+    struct stream_shared *shared = stream->shared;
+    uint32_t bytes;
+
+    if (shared == NULL)
+        return stream->lent;
+    pthread_mutex_lock(&shared->lock);
+    bytes = stream->lent + (uint32_t)shared->consumed;
+    pthread_mutex_unlock(&shared->lock);
+    return bytes;
+}
+
 void stream_released(struct p2p_stream *stream)
 {
     struct session *session = stream->session;
+    uint32_t dropped;
 
     stream->flags &= ~(uint32_t)(STREAM_HANDLE | STREAM_READABLE | STREAM_WRITABLE);
     if (session == NULL)
         return;
     stream_write_closed(stream);
     slices_clear(&stream->recv);
-    session->held_bytes -= stream->held;
-    scope_count(session->scope, session->local->worker, NODE_STREAM_BYTES_HELD, -(int64_t)stream->held);
-    stream->held = 0;
+    dropped = stream->held - in_other_hands(stream);
+    session->held_bytes -= dropped;
+    scope_count(session->scope, session->local->worker, NODE_STREAM_BYTES_HELD, -(int64_t)dropped);
+    stream->held -= dropped;
     if (yamux_finished(&stream->mux) || stream->flags & STREAM_FAILED)
         session_stream_forget(session, stream);
     else if ((stream->flags & STREAM_NEGOTIATING) == 0)

@@ -92,7 +92,8 @@ struct p2p_stream {
     uint16_t guess;               /* the proposal identify has told us of, or name_count */
     uint32_t flags;
     uint32_t refs;                /* atomic */
-    uint32_t held;                /* bytes received and not yet read */
+    uint32_t held;                /* bytes received and not yet read, or read and not yet given back */
+    uint32_t lent;                /* of them, those in buffers that the application has; shared->lock's, if any */
     uint32_t peer_code;
     int error;
     uint64_t deadline_ns;

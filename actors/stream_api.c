@@ -95,6 +95,7 @@ int p2p_stream_read_buffer(struct p2p_stream *stream, struct p2p_buffer **out)
         if (*out != NULL) {
             (void)slices_take(recv);
             (*out)->stream = stream_ref(stream);
+            stream->lent += front.length;
         } else {
             result = P2P_ERR_CALL_NOMEM;
         }
@@ -280,12 +281,13 @@ static void lent_back(struct p2p_stream *stream, uint32_t bytes)
 
     if (shared != NULL) {
         pthread_mutex_lock(&shared->lock);
+        stream->lent -= bytes;
         shared->consumed += bytes;
         stream_kick(stream);
         pthread_mutex_unlock(&shared->lock);
     } else if (on_worker(stream)) {
-        /* After a close nothing is held any more. */
-        if (stream->session != NULL && stream->held >= bytes)
+        stream->lent -= bytes;
+        if (stream->session != NULL)
             session_stream_consumed(stream->session, stream, bytes);
     } else {
         (void)p2p_stream_run(stream, stream_lent_back, (void *)(uintptr_t)bytes);
