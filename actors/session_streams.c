@@ -202,17 +202,21 @@ void session_stream_settle(struct session *session, struct p2p_stream *stream)
     session_stream_forget(session, stream);
 }
 
+/* Those that the session has let go of have no other chance to hear of their end. */
 static void clear_ready(struct session *session)
 {
     while (session->ready != NULL) {
         struct p2p_stream *stream = session->ready;
 
         session->ready = stream->ready_next;
+        if (session->ready == NULL)
+            session->ready_tail = NULL;
         stream->flags &= ~(uint32_t)STREAM_READY;
         stream->ready_next = NULL;
+        if (stream->session == NULL)
+            stream_run_callbacks(stream);
         stream_unref(stream);
     }
-    session->ready_tail = NULL;
 }
 
 void session_fail_streams(struct session *session, int error)

@@ -382,6 +382,24 @@ TEST_P(HostileSteps, IsResetWithStreamsInEveryState)
     before.settles();
 }
 
+/* A stream's FIN, and the end of the connection in the same segment: whoever used the stream hears of it. */
+TEST_P(HostileSteps, IsResetRightBehindTheEndOfAStream)
+{
+    auto victim = Victim::node(GetParam());
+    ASSERT_TRUE(victim);
+    for (int i = 0; i < 100; i++) {
+        Attacker attacker(victim->port);
+        ASSERT_TRUE(attacker.reach(Stage::MUXED));
+        auto asked = attacker.await([](const Frame &got) { return got.flags & SYN && got.id > 0 && got.id % 2 == 0; });
+        ASSERT_TRUE(asked); /* identify */
+        attacker.say(data(ACK, asked->id, proposal("/ipfs/id/1.0.0") + varint(4) + field(6, "me")));
+        ASSERT_TRUE(attacker.pings());
+        attacker.send(attacker.record(frame(WINDOW, FIN, asked->id, 0)) + noise_frame(noise_bytes(100)));
+        EXPECT_NE(attacker.ending(), Ending::OPEN);
+    }
+    EXPECT_EQ(victim->stop(), 0) << victim->process->errors();
+}
+
 /* As the muxer is agreed on by multistream-select inside the secure channel. */
 TEST_P(HostileSteps, SaysNonsenseInsteadOfAMuxer)
 {
