@@ -3,7 +3,9 @@
 #include "actors/addresses.h"
 #include "actors/app.h"
 #include "actors/connection_manager.h"
+#include "actors/local.h"
 #include "actors/node_private.h"
+#include "runtime/buffer.h"
 #include "runtime/log.h"
 #include "runtime/offload.h"
 
@@ -11,15 +13,22 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum interfaces_message {
+    INTERFACES_MSG_LOOK = MESSAGE_OWN, /* to the first: there may be news */
+    INTERFACES_MSG_FOUND,              /* from the first; buffer: a struct snapshot */
+};
+
 struct interfaces {
-    int socket; /* netlink; -1: changes go unnoticed */
+    struct interfaces *next; /* on the worker's list */
+    struct actor_ref self;
+    int socket;  /* netlink, of the first; -1: changes go unnoticed until the next try */
+    bool looks;  /* the timer is set */
     bool reading;
-    bool again; /* another change came meanwhile */
+    bool again;  /* another change came meanwhile */
     bool stopping;
 };
 
@@ -28,6 +37,20 @@ struct snapshot {
     struct sockaddr_storage list[ADDRESSES_INTERFACE_MAX];
     int count;
 };
+
+/* ---- the first of a worker ---- */
+
+static struct interfaces **first_of(struct actor_context *context)
+{
+    struct local *local = worker_local(context->worker);
+
+    return &local->interfaces;
+}
+
+static bool is_first(struct actor_context *context, const struct interfaces *interfaces)
+{
+    return *first_of(context) == interfaces;
+}
 
 static int open_netlink(void)
 {
@@ -42,59 +65,134 @@ static int open_netlink(void)
     return -1;
 }
 
-static void watch(struct actor_context *context, struct interfaces *interfaces)
+/* Looks when the changes have settled, or after so long; a look that is due
+ * stays, so that changes without end do not put it off. */
+static void look_in(struct actor_context *context, struct interfaces *interfaces, uint64_t delay_ns)
 {
-    driver_watch(worker_driver(context->worker), interfaces->socket, POLLIN, context->self);
+    if (interfaces->looks)
+        return;
+    interfaces->looks = true;
+    actor_deadline(context, context->now_ns + delay_ns);
 }
 
-static int on_init(struct actor_context *context, void *state, const void *argument)
+static void unwatched(struct actor_context *context, struct interfaces *interfaces, int error)
 {
-    struct interfaces *interfaces = state;
-    bool simulated = strcmp(driver_name(worker_driver(context->worker)), "sim") == 0;
+    LOG(context, LOG_LEVEL_DEBUG, "interfaces_unwatched", "reason=%s retry_ms=%u", strerror(error),
+        (unsigned)(INTERFACES_RETRY_NS / 1000000));
+    look_in(context, interfaces, INTERFACES_RETRY_NS);
+}
 
-    (void)argument;
-    interfaces->socket = simulated ? -1 : open_netlink();
-    if (interfaces->socket >= 0)
-        watch(context, interfaces);
-    else if (!simulated)
-        LOG(context, LOG_LEVEL_DEBUG, "interfaces_unwatched", "reason=%s", strerror(errno));
-    return 0;
+static void watch(struct actor_context *context, struct interfaces *interfaces)
+{
+    if (interfaces->socket < 0)
+        interfaces->socket = open_netlink();
+    if (interfaces->socket < 0)
+        unwatched(context, interfaces, errno);
+    else
+        driver_watch(worker_driver(context->worker), interfaces->socket, POLLIN, context->self);
 }
 
 /* What changed is not looked at: the whole list is read anew. */
-static void on_ready(struct actor_context *context, struct interfaces *interfaces)
+static void on_ready(struct actor_context *context, struct interfaces *interfaces, const struct message *message)
 {
     char bytes[4096];
+    int64_t result = message->body.i64[0];
 
-    while (recv(interfaces->socket, bytes, sizeof(bytes), 0) > 0)
-        ;
+    if (interfaces->socket < 0)
+        return; /* the next has it by now */
+    if (result < 0) {
+        close(interfaces->socket);
+        interfaces->socket = -1;
+        unwatched(context, interfaces, (int)-result);
+        return;
+    }
+    for (unsigned i = 0; i < INTERFACES_READS_MAX && recv(interfaces->socket, bytes, sizeof(bytes), 0) > 0; i++)
+        continue;
     watch(context, interfaces);
-    actor_deadline(context, context->now_ns + INTERFACES_SETTLE_NS);
+    look_in(context, interfaces, INTERFACES_SETTLE_NS);
+}
+
+static void tell_look(struct actor_context *context, const struct interfaces *first)
+{
+    struct message message = {.type = INTERFACES_MSG_LOOK, .kind = MESSAGE_CONTROL, .to = first->self};
+
+    actor_tell(context, &message);
+}
+
+/* A change may lie between what its node knows and our watch. */
+static void join(struct actor_context *context, struct interfaces *interfaces)
+{
+    struct interfaces **at = first_of(context);
+
+    while (*at)
+        at = &(*at)->next;
+    *at = interfaces;
+    if (is_first(context, interfaces))
+        watch(context, interfaces);
+    tell_look(context, *first_of(context));
+}
+
+/* The socket goes to the next, and what is due with it. */
+static void leave(struct actor_context *context, struct interfaces *interfaces)
+{
+    struct driver *driver = worker_driver(context->worker);
+    struct interfaces **at = first_of(context), *next;
+    int socket = interfaces->socket;
+
+    while (*at && *at != interfaces)
+        at = &(*at)->next;
+    if (!*at)
+        return; /* a simulated one */
+    *at = next = interfaces->next;
+    interfaces->socket = -1;
+    if (at != first_of(context))
+        return;
+    if (next && socket >= 0) {
+        next->socket = socket;
+        driver_watch(driver, socket, POLLIN, next->self);
+    } else if (socket >= 0) {
+        driver_unwatch(driver, socket);
+        close(socket);
+    }
+    if (next && (interfaces->looks || interfaces->again))
+        tell_look(context, next);
 }
 
 static void read_interfaces(void *argument, uint64_t result[3])
 {
-    struct snapshot *snapshot = argument;
+    struct buffer *buffer = argument;
+    struct snapshot *snapshot = (struct snapshot *)(void *)buffer->data;
 
     snapshot->count = addresses_of_interfaces(snapshot->list, ADDRESSES_INTERFACE_MAX);
-    result[0] = (uint64_t)(uintptr_t)snapshot;
+    result[0] = (uint64_t)(uintptr_t)buffer;
+}
+
+static void drop_snapshot(void *argument)
+{
+    buffer_unref(argument);
 }
 
 static void on_timer(struct actor_context *context, struct interfaces *interfaces)
 {
-    struct snapshot *snapshot;
+    struct buffer *buffer;
 
+    interfaces->looks = false;
+    if (!is_first(context, interfaces))
+        return;
+    if (interfaces->socket < 0)
+        watch(context, interfaces);
     interfaces->again = interfaces->reading;
-    if (interfaces->reading || interfaces->stopping)
+    if (interfaces->reading)
         return;
-    snapshot = malloc(sizeof(*snapshot));
-    if (snapshot && offload_run(context, 0, read_interfaces, snapshot, free) == 0) {
-        interfaces->reading = true;
+    buffer = buffer_new_foreign(sizeof(struct snapshot));
+    interfaces->reading = buffer && offload_run(context, 0, read_interfaces, buffer, drop_snapshot) == 0;
+    if (interfaces->reading)
         return;
-    }
-    free(snapshot);
-    actor_deadline(context, context->now_ns + INTERFACES_SETTLE_NS);
+    buffer_unref(buffer);
+    look_in(context, interfaces, INTERFACES_SETTLE_NS);
 }
+
+/* ---- each of them ---- */
 
 static void on_changed(struct actor_context *context)
 {
@@ -106,42 +204,85 @@ static void on_changed(struct actor_context *context)
     connection_manager_push(node);
 }
 
-static void on_read(struct actor_context *context, struct interfaces *interfaces, const struct message *message)
+static void on_found(struct actor_context *context, const struct interfaces *interfaces, const struct buffer *buffer)
 {
-    struct snapshot *snapshot = (struct snapshot *)(uintptr_t)message->body.u64[0];
-    struct p2p_node *node = node_of(context);
+    const struct snapshot *snapshot = (const struct snapshot *)(const void *)buffer->data;
+
+    if (!interfaces->stopping && snapshot->count >= 0 &&
+        addresses_set_interfaces(node_of(context)->own->addresses, snapshot->list, (size_t)snapshot->count))
+        on_changed(context);
+}
+
+static void on_read(struct actor_context *context, struct interfaces *interfaces, const struct message *read)
+{
+    struct buffer *buffer = (struct buffer *)(uintptr_t)read->body.u64[0];
 
     interfaces->reading = false;
-    if (!interfaces->stopping && snapshot->count >= 0 &&
-        addresses_set_interfaces(node->own->addresses, snapshot->list, (size_t)snapshot->count))
-        on_changed(context);
-    free(snapshot);
-    if (interfaces->again)
-        actor_deadline(context, context->now_ns + INTERFACES_SETTLE_NS);
+    for (const struct interfaces *at = *first_of(context); at; at = at->next) {
+        struct message message = {.type = INTERFACES_MSG_FOUND, .kind = MESSAGE_CONTROL, .to = at->self};
+
+        message.buffer = buffer_ref(buffer);
+        actor_tell(context, &message);
+    }
+    buffer_unref(buffer);
+    if (interfaces->again && is_first(context, interfaces))
+        look_in(context, interfaces, INTERFACES_SETTLE_NS);
+    interfaces->again = false;
+}
+
+static void on_look(struct actor_context *context, struct interfaces *interfaces)
+{
+    if (is_first(context, interfaces))
+        look_in(context, interfaces, INTERFACES_SETTLE_NS);
+    else if (*first_of(context))
+        tell_look(context, *first_of(context));
+}
+
+/* Simulated machines have no interfaces. */
+static int on_init(struct actor_context *context, void *state, const void *argument)
+{
+    struct interfaces *interfaces = state;
+
+    (void)argument;
+    interfaces->self = context->self;
+    interfaces->socket = -1;
+    if (strcmp(driver_name(worker_driver(context->worker)), "sim") != 0)
+        join(context, interfaces);
+    return 0;
 }
 
 static void on_stop(struct actor_context *context, struct interfaces *interfaces)
 {
     interfaces->stopping = true;
-    if (interfaces->socket < 0)
-        return;
-    driver_unwatch(worker_driver(context->worker), interfaces->socket);
-    close(interfaces->socket);
-    interfaces->socket = -1;
+    leave(context, interfaces);
 }
 
 static void receive(struct actor_context *context, void *state, struct message *message)
 {
     struct interfaces *interfaces = state;
 
-    if (message->type == MESSAGE_STOP)
+    switch (message->type) {
+    case MESSAGE_STOP:
         on_stop(context, interfaces);
-    else if (message->type == MESSAGE_TIMER)
+        break;
+    case MESSAGE_TIMER:
         on_timer(context, interfaces);
-    else if (message->type == MESSAGE_OFFLOADED)
+        break;
+    case MESSAGE_OFFLOADED:
         on_read(context, interfaces, message);
-    else if (message->type == MESSAGE_IO_READY && interfaces->socket >= 0)
-        on_ready(context, interfaces);
+        break;
+    case MESSAGE_IO_READY:
+        on_ready(context, interfaces, message);
+        break;
+    case INTERFACES_MSG_LOOK:
+        on_look(context, interfaces);
+        break;
+    case INTERFACES_MSG_FOUND:
+        on_found(context, interfaces, message->buffer);
+        break;
+    default:
+        break;
+    }
 }
 
 static void pump(struct actor_context *context, void *state)

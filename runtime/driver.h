@@ -47,7 +47,7 @@ enum driver_limits {
     DRIVER_LISTEN_BACKLOG_CONNECTIONS = 1024, /* rust's; net.core.somaxconn cuts it */
     DRIVER_NOTSENT_LOWAT_BYTES = 262144,     /* keeps pongs near the wire; one large send */
     DRIVER_SOCKETS_MAX = 1 << 20,            /* the kernel's fs.nr_open: beyond, -EMFILE */
-    DRIVER_WATCHES_MAX = 256,                /* c-ares has a few; beyond, MESSAGE_IO_READY with -ENOSPC */
+    DRIVER_WATCHES_MAX = 256,                /* netlink and c-ares' sockets; beyond, MESSAGE_IO_READY with -ENOSPC */
 };
 
 /* How soon a receive that found the pool of buffers at its bound looks again. */
