@@ -52,9 +52,11 @@ static bool is_first(struct actor_context *context, const struct interfaces *int
     return *first_of(context) == interfaces;
 }
 
+/* A link that goes down keeps its addresses, but nobody reaches them. */
 static int open_netlink(void)
 {
-    struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+    struct sockaddr_nl address = {.nl_family = AF_NETLINK,
+                                  .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
     int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 
     if (descriptor < 0)

@@ -153,6 +153,26 @@ TEST_P(InterfacesTest, AnAddressThatComesAndGoesIsTold)
     });
 }
 
+TEST_P(InterfacesTest, ALinkThatGoesDownTakesItsAddresses)
+{
+    in_a_network([&] {
+        FILE *ipv6 = fopen("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w"); /* its addresses would tell */
+        if (ipv6) {
+            fputs("1", ipv6);
+            fclose(ipv6);
+        }
+        auto node = listening();
+        add_address("lo:1", "10.1.2.3");
+        node->await(P2P_EVENT_ADDRESSES_CHANGED);
+        set_flag("lo", IFF_UP, false);
+        node->await(P2P_EVENT_ADDRESSES_CHANGED);
+        EXPECT_FALSE(has(addresses_of(*node), "10.1.2.3"));
+        set_flag("lo", IFF_UP, true);
+        node->await(P2P_EVENT_ADDRESSES_CHANGED);
+        EXPECT_TRUE(has(addresses_of(*node), "10.1.2.3"));
+    });
+}
+
 /* More nodes on one worker than its driver watches foreign descriptors. */
 class CrowdTest : public InterfacesTest
 {
