@@ -98,9 +98,7 @@ int p2p_runtime_turn(struct p2p_runtime *runtime, int timeout_ms)
 
 int p2p_runtime_fd(struct p2p_runtime *runtime)
 {
-    if (runtime_threaded(runtime->runtime))
-        return -1;
-    return driver_descriptor(worker_driver(runtime_worker(runtime->runtime, 0)));
+    return runtime_descriptor(runtime->runtime);
 }
 
 const char *p2p_runtime_driver(struct p2p_runtime *runtime)

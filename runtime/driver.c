@@ -54,6 +54,11 @@ int driver_descriptor(struct driver *driver)
     return driver->operations->descriptor(driver);
 }
 
+uint64_t driver_due(struct driver *driver)
+{
+    return driver->operations->due(driver);
+}
+
 void driver_free(struct driver *driver)
 {
     if (driver == NULL)

@@ -79,9 +79,13 @@ unsigned driver_turn(struct driver *driver, uint64_t deadline_ns);
 /* Any thread: ends a wait, now or the next one.  Costs a system call only if no
  * other wake came since the last turn ended. */
 void driver_wake(struct driver *driver);
-/* A descriptor that is readable when the driver has completions (for
- * p2p_runtime_turn hosts that poll), or -1. */
+/* A descriptor that is readable when the driver has completions, for a host that
+ * polls, or -1; perhaps until the next turn, too.  Any thread, but not two at a
+ * time. */
 int driver_descriptor(struct driver *driver);
+/* When the driver has something to do though nothing happens: 0 at once,
+ * UINT64_MAX never. */
+uint64_t driver_due(struct driver *driver);
 /* Operations in flight must be 0: asserts so.  Sockets still open are closed. */
 void driver_free(struct driver *driver);
 

@@ -361,6 +361,15 @@ static int descriptor(struct driver *driver)
     return poller_of(driver)->descriptor;
 }
 
+static uint64_t due(struct driver *driver)
+{
+    const struct poller *poller = poller_of(driver);
+
+    if (poller->ready.first >= 0)
+        return 0;
+    return poller->starved.first >= 0 ? driver_kernel_now_ns(driver) + DRIVER_STARVED_RETRY_NS : UINT64_MAX;
+}
+
 /* ---- Operations ---------------------------------------------------------- */
 
 static int listen_on(struct driver *driver, const struct sockaddr *address, socklen_t address_length,
@@ -574,6 +583,7 @@ static const struct driver_operations epoll_operations = {
     .turn = turn,
     .wake = wake,
     .descriptor = descriptor,
+    .due = due,
     .free = epoll_free,
     .now_ns = driver_kernel_now_ns,
     .wall_ns = driver_kernel_wall_ns,

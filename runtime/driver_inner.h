@@ -10,6 +10,7 @@ struct driver_operations {
     unsigned (*turn)(struct driver *driver, uint64_t deadline_ns);
     void (*wake)(struct driver *driver);
     int (*descriptor)(struct driver *driver);
+    uint64_t (*due)(struct driver *driver);
     void (*free)(struct driver *driver);
     uint64_t (*now_ns)(struct driver *driver);
     uint64_t (*wall_ns)(struct driver *driver);

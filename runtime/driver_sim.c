@@ -368,6 +368,13 @@ static int descriptor(struct driver *driver)
     return -1;
 }
 
+/* Whoever turns a simulated world asks it. */
+static uint64_t due(struct driver *driver)
+{
+    (void)driver;
+    return UINT64_MAX;
+}
+
 static uint64_t now_ns(struct driver *driver)
 {
     return sim_of(driver)->world->now_ns;
@@ -625,6 +632,7 @@ static const struct driver_operations sim_operations = {
     .turn = turn,
     .wake = wake,
     .descriptor = descriptor,
+    .due = due,
     .free = sim_free,
     .now_ns = now_ns,
     .wall_ns = wall_ns,

@@ -354,6 +354,7 @@ static unsigned turn(struct driver *driver, uint64_t deadline_ns)
         on_completion(uring, &completion);
     }
     driver_waker_end(&uring->waker);
+    uring_quiet(&uring->ring);
     return (unsigned)(driver->delivered - before);
 }
 
@@ -369,7 +370,16 @@ static void wake(struct driver *driver)
 
 static int descriptor(struct driver *driver)
 {
-    return uring_of(driver)->ring.ring.ring_fd;
+    return uring_bell(&uring_of(driver)->ring);
+}
+
+static uint64_t due(struct driver *driver)
+{
+    struct uring_driver *uring = uring_of(driver);
+
+    if (uring_pending(&uring->ring))
+        return 0;
+    return uring->starved.first >= 0 ? driver_kernel_now_ns(driver) + DRIVER_STARVED_RETRY_NS : UINT64_MAX;
 }
 
 /* ---- Operations ---------------------------------------------------------- */
@@ -590,6 +600,7 @@ static const struct driver_operations uring_operations = {
     .turn = turn,
     .wake = wake,
     .descriptor = descriptor,
+    .due = due,
     .free = uring_free,
     .now_ns = driver_kernel_now_ns,
     .wall_ns = driver_kernel_wall_ns,

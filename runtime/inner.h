@@ -6,6 +6,7 @@
 
 #include "runtime/actor.h"
 #include "runtime/buffer.h"
+#include "runtime/host.h"
 #include "runtime/log.h"
 #include "runtime/mailbox.h"
 #include "runtime/slab.h"
@@ -149,6 +150,7 @@ struct worker {
     struct worker_stats stats;
     struct worker_event *events;
     uint64_t event_count;
+    struct host host; /* of a runtime without threads */
 
     /* Written by other threads. */
     struct lane **inbound __attribute__((aligned(64))); /* of each worker, atomic entries */

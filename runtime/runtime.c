@@ -431,6 +431,18 @@ bool runtime_turn(struct runtime *runtime, uint64_t deadline_ns)
     return worker_turn(runtime->workers[0], deadline_ns);
 }
 
+int runtime_descriptor(struct runtime *runtime)
+{
+    struct worker *worker = runtime->workers[0];
+    if (runtime->config.threads)
+        return -1;
+    pthread_mutex_lock(&runtime->lock);
+    int of_driver = driver_descriptor(worker->driver);
+    int descriptor = of_driver < 0 ? -1 : host_open(&worker->host, of_driver);
+    pthread_mutex_unlock(&runtime->lock);
+    return descriptor < 0 ? -1 : descriptor;
+}
+
 /* ---- mail from outside ------------------------------------------------- */
 
 static struct foreign_slot *foreign_take(struct runtime *runtime, enum message_kind kind)

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -186,6 +187,36 @@ void uring_enter(struct uring *uring, uint64_t deadline_ns, uint64_t retry_ns)
     (void)io_uring_submit_and_wait_timeout(&uring->ring, &completion, 1, until_ns == UINT64_MAX ? NULL : &wait, NULL);
 }
 
+bool uring_pending(struct uring *uring)
+{
+    return io_uring_cq_ready(&uring->ring) > 0 || must_enter(uring);
+}
+
+/* ---- The bell ------------------------------------------------------------ */
+
+/* Readable at first: only the ring's own thread can register it, in its turn. */
+int uring_bell(struct uring *uring)
+{
+    if (uring->bell < 0)
+        __atomic_store_n(&uring->bell, eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK), __ATOMIC_RELEASE);
+    return uring->bell;
+}
+
+void uring_quiet(struct uring *uring)
+{
+    int bell = __atomic_load_n(&uring->bell, __ATOMIC_ACQUIRE); /* pairs with the release of uring_bell() */
+    uint64_t count;
+
+    if (bell < 0)
+        return;
+    if (!uring->bell_registered)
+        uring->bell_registered = io_uring_register_eventfd(&uring->ring, bell) == 0;
+    uring->stats->syscalls++;
+    /* While it is not registered the host turns us again and again. */
+    if (uring->bell_registered)
+        (void)!read(bell, &count, sizeof(count));
+}
+
 /* ---- Messages ------------------------------------------------------------ */
 
 /* Without a ring of the sender's. */
@@ -272,6 +303,7 @@ int uring_init(struct uring *uring, struct buffer_pool *pool, struct driver_stat
     uring->pool = pool;
     uring->stats = stats;
     uring->features = features;
+    uring->bell = -1;
     result = make_ring(uring);
     if (result == 0)
         result = check_operations(uring);
@@ -293,6 +325,8 @@ void uring_fini(struct uring *uring)
         uring->ring.int_flags = 0;
     if (uring->ring.ring_fd >= 0)
         io_uring_queue_exit(&uring->ring);
+    if (uring->bell >= 0)
+        close(uring->bell);
     if (uring->entries != NULL)
         munmap(uring->entries, DRIVER_RECEIVE_RING_BUFFERS * sizeof(struct io_uring_buf));
     for (unsigned id = 0; id < DRIVER_RECEIVE_RING_BUFFERS; id++)

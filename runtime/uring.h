@@ -34,6 +34,8 @@ struct uring {
     bool message_wake; /* MSG_RING works from any thread */
     bool enabled;
     pthread_t thread;  /* that enabled it */
+    int bell;          /* atomic: an eventfd; -1: nobody has asked */
+    bool bell_registered;
     /* The ring of provided buffers: whose each entry is, and the entries that
      * have none because the pool is at its bound. */
     struct io_uring_buf_ring *entries;
@@ -56,6 +58,13 @@ struct io_uring_sqe *uring_entry(struct uring *uring);
 /* Hands the queue over, makes completions, and sleeps until `deadline_ns`, but
  * not past `retry_ns` from now, if there are none: at most one system call. */
 void uring_enter(struct uring *uring, uint64_t deadline_ns, uint64_t retry_ns);
+/* Whether an entry would find something to do at once. */
+bool uring_pending(struct uring *uring);
+/* A descriptor that is readable when a completion can be made, or -1.  The ring's
+ * own is not, while completions are deferred to an entry. */
+int uring_bell(struct uring *uring);
+/* It is not readable any more; what came before that is pending. */
+void uring_quiet(struct uring *uring);
 /* Any thread: a completion with user_data `tag`.  False: it cannot be had. */
 bool uring_send_message(const struct uring *uring, uint64_t tag);
 

@@ -31,6 +31,7 @@ struct worker *worker_new(struct runtime *runtime, unsigned index)
     worker->runtime = runtime;
     worker->index = index;
     worker->spin_ns = WORKER_SPIN_NS_MAX;
+    host_init(&worker->host);
     worker->outlets = calloc(count, sizeof(*worker->outlets));
     worker->inbound = calloc(count, sizeof(*worker->inbound));
     worker->held = calloc(count, sizeof(*worker->held));
@@ -49,6 +50,7 @@ void worker_free(struct worker *worker)
         free(worker->outlets[i].refused.refs);
     }
     actors_fini(worker);
+    host_fini(&worker->host);
     free(worker->outlets);
     free(worker->inbound);
     free(worker->held);
@@ -444,13 +446,29 @@ static void wait(struct worker *worker, uint64_t deadline_ns)
     slept(worker, since_ns);
 }
 
+/* When something is to be done though nobody sends mail and nothing completes. */
+static uint64_t next_due(const struct worker *worker)
+{
+    uint64_t next_ns = timers_next(&worker->timers), trim_ns = buffer_pool_deadline(worker->buffers);
+    return next_ns < trim_ns ? next_ns : trim_ns;
+}
+
 /* Between two turns that somebody else calls it counts as asleep: senders make
- * its descriptor readable. */
+ * its descriptor readable, and so do its timers. */
+static bool hosted_has_more(struct worker *worker)
+{
+    uint64_t due_ns = driver_due(worker->driver), next_ns = next_due(worker);
+    if (due_ns == 0 || !fall_asleep(worker))
+        return true;
+    host_due(&worker->host, next_ns < due_ns ? next_ns : due_ns, worker->now_ns);
+    return false;
+}
+
 static bool has_more(struct worker *worker)
 {
     if (worker->ready.first || has_inbound(worker))
         return true;
-    return !worker->runtime->config.threads && !fall_asleep(worker);
+    return !worker->runtime->config.threads && hosted_has_more(worker);
 }
 
 /* A host that turns the worker itself may be waiting for just what this turn
@@ -461,9 +479,7 @@ static uint64_t wait_deadline(const struct worker *worker, unsigned visits, uint
     bool hosted = !config->threads && config->driver != DRIVER_SIM;
     if (worker->refused.count || (hosted && visits))
         return 0;
-    uint64_t next_ns = timers_next(&worker->timers), trim_ns = buffer_pool_deadline(worker->buffers);
-    if (trim_ns < next_ns)
-        next_ns = trim_ns;
+    uint64_t next_ns = next_due(worker);
     return next_ns < deadline_ns ? next_ns : deadline_ns;
 }
 

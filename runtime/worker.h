@@ -74,6 +74,10 @@ struct worker *runtime_worker(struct runtime *runtime, unsigned index);
  * true when more work is due at once.  In a simulated world all workers of the
  * world have a turn. */
 bool runtime_turn(struct runtime *runtime, uint64_t deadline_ns);
+/* A runtime without threads, from any thread: a descriptor that is readable when
+ * a turn has something to do, its timers included, the same each time.  It
+ * belongs to the runtime.  -1 when there is none. */
+int runtime_descriptor(struct runtime *runtime);
 /* From any thread: sends a copy of *message.  0, or P2P_ERR_CALL_FULL when the
  * credits are used up, of which an eighth is kept for CONTROL (only DATA and
  * REQUEST; the buffer then stays the caller's).  Control beyond all credits

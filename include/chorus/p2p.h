@@ -178,8 +178,9 @@ P2P_API void p2p_runtime_free(struct p2p_runtime *runtime);
 /* A runtime without threads: does what is due, waiting for work at most
  * `timeout_ms`.  Returns 1 when more is due at once, else 0, or an error. */
 P2P_API int p2p_runtime_turn(struct p2p_runtime *runtime, int timeout_ms);
-/* Readable when a turn has something to do, in a runtime without threads; -1
- * where there is none. */
+/* In a runtime without threads: a descriptor, always the same, that is readable
+ * when a turn has something to do, be it that a time is up.  Turn until that
+ * returns 0 before you wait for it.  -1 where there is none. */
 P2P_API int p2p_runtime_fd(struct p2p_runtime *runtime);
 /* "io_uring" or "epoll". */
 P2P_API const char *p2p_runtime_driver(struct p2p_runtime *runtime);

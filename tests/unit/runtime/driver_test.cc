@@ -788,8 +788,8 @@ TEST_P(KernelDriverTest, AnotherThreadEndsEachWait)
 
 TEST_P(KernelDriverTest, ItsDescriptorIsReadableWhenItWasWoken)
 {
-    driver_turn(drive(), 0);
     pollfd poll_ = {driver_descriptor(drive()), POLLIN, 0};
+    driver_turn(drive(), 0); // a turn tells when the next is due
     EXPECT_EQ(poll(&poll_, 1, 0), 0);
     driver_wake(drive());
     EXPECT_EQ(poll(&poll_, 1, 10000), 1);
