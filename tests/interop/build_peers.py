@@ -90,10 +90,27 @@ def forget_old(kind):
         shutil.rmtree(old, ignore_errors=True)
 
 
+def place(kind):
+    """The directory that holds this peer, once it is built; raises MissingToolchain."""
+    return CACHE / f"{kind}-{digest(kind, toolchain(kind))}"
+
+
+def command(kind, built):
+    return ["node", str(built / "peer.mjs")] if kind == "js" else [str(built / "peer")]
+
+
+def find(kind):
+    """Returns the command that starts this peer, or None if it is not built."""
+    try:
+        built = place(kind)
+    except MissingToolchain:
+        return None
+    return command(kind, built) if built.exists() else None
+
+
 def build(kind):
     """Returns the command that starts this peer, as a list; raises MissingToolchain or RuntimeError."""
-    version = toolchain(kind)
-    built = CACHE / f"{kind}-{digest(kind, version)}"
+    built = place(kind)
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / f"{kind}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -107,4 +124,4 @@ def build(kind):
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)
             forget_old(kind)
-    return ["node", str(built / "peer.mjs")] if kind == "js" else [str(built / "peer")]
+    return command(kind, built)

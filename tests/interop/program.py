@@ -57,7 +57,10 @@ class Program:
                 continue
             try:
                 answer = json.loads(line)
-                self.waiting.pop(answer["id"]).put(answer)
+                waiting = self.waiting[answer["id"]]
+                if "event" not in answer:  # such a line comes before the answer
+                    del self.waiting[answer["id"]]
+                waiting.put(answer)
             except (ValueError, KeyError, TypeError):
                 self.strange.append(line[:200])
         with self.lock:
@@ -78,7 +81,8 @@ class Program:
         return self.sent is not None and self.process.poll() is None
 
     def command(self, case, *arguments):
-        """Sends a command; the returned queue gets its answer, or None when the program ends before."""
+        """Sends a command; the returned queue gets its events, if any, and its answer, or None when the program ends
+        before."""
         with self.lock:
             if self.sent is None:
                 raise Failure(f"{self.name} has ended: {self.ending()}")

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -32,7 +33,13 @@ const (
 )
 
 // run executes one command of the control input.
-func (p *program) run(name string, args []string) (answer, error) {
+func (p *program) run(tag, name string, args []string) (answer, error) {
+	switch {
+	case name == "about" && len(args) == 0:
+		return about(), nil
+	case name == "load" && len(args) >= 2:
+		return p.load(tag, args[0], args[1], args[2:])
+	}
 	counts := map[string]int{
 		"learned": 1, "identify": 1, "ping": 2, "echo": 2, "streams": 3, "half": 1, "reset": 1, "wrong-id": 1,
 		"idle": 2, "perf": 3, "simultaneous": 1, "disconnect": 1,
@@ -111,7 +118,7 @@ func (d *dialled) open(ctx context.Context, id protocol.ID) (network.Stream, err
 }
 
 func (p *program) identify(ctx context.Context, address string) (answer, error) {
-	h, err := p.newHost() // closed with the process: the other side may be asked what it learned
+	h, err := p.newHost(nil, libp2p.NoListenAddrs) // closed with the process: the other side may be asked what it learned
 	if err != nil {
 		return nil, err
 	}

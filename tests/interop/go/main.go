@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,14 +24,18 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"go.uber.org/fx"
 )
 
 const (
 	commandTimeout = 60 * time.Second
 	learnedTimeout = 10 * time.Second
+	dialTimeout    = 60 * time.Second
+	learnedMax     = 64 // what is kept of all that identify tells a program under load
 )
 
 // answer is one line of output: what a command found out.
@@ -45,7 +50,9 @@ type program struct {
 
 	mu      sync.Mutex
 	news    *sync.Cond
-	learned map[peer.ID]answer
+	learned []event.EvtPeerIdentificationCompleted // the latest
+
+	output sync.Mutex
 }
 
 func newKey(keyType string) (crypto.PrivKey, error) {
@@ -72,7 +79,9 @@ func agent() string {
 
 // newHost makes a host with a fresh identity; go's default limits are lifted, for they would count all
 // of a test's connections against the one address that they come from.
-func (p *program) newHost(listen ...string) (host.Host, error) {
+// `watch`, if any, gets the resource manager before the host does.
+func (p *program) newHost(watch func(network.ResourceManager) network.ResourceManager, more ...libp2p.Option) (
+	host.Host, error) {
 	key, err := newKey(p.keyType)
 	if err != nil {
 		return nil, err
@@ -81,8 +90,12 @@ func (p *program) newHost(listen ...string) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	if watch != nil {
+		limits = watch(limits)
+	}
 	options := []libp2p.Option{
-		libp2p.Identity(key), libp2p.UserAgent(agent()), libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Identity(key), libp2p.UserAgent(agent()),
+		libp2p.Transport(tcp.NewTCPTransport, tcp.WithConnectionTimeout(dialTimeout)),
 		libp2p.ResourceManager(limits), libp2p.ConnectionManager(connmgr.NullConnMgr{}),
 		libp2p.DisableRelay(), libp2p.DisableMetrics(),
 	}
@@ -98,13 +111,11 @@ func (p *program) newHost(listen ...string) (host.Host, error) {
 			return nil, fmt.Errorf("unknown security %q", name)
 		}
 	}
-	if len(listen) > 0 {
-		options = append(options, libp2p.ListenAddrStrings(listen...))
-	} else {
-		options = append(options, libp2p.NoListenAddrs)
-	}
-	return libp2p.New(options...)
+	return libp2p.New(append(options, more...)...)
 }
+
+// patientAccepts: when thousands dial at once, the last of them are not served within the usual 15 s.
+var patientAccepts = libp2p.WithFxOption(fx.Supply([]upgrader.Option{upgrader.WithAcceptTimeout(dialTimeout)}))
 
 // describe turns what identify told us into an answer.
 func describe(e event.EvtPeerIdentificationCompleted) answer {
@@ -144,7 +155,10 @@ func (p *program) watch() error {
 		for e := range events.Out() {
 			found := e.(event.EvtPeerIdentificationCompleted)
 			p.mu.Lock()
-			p.learned[found.Peer] = describe(found)
+			if len(p.learned) == learnedMax {
+				p.learned = append(p.learned[:0], p.learned[1:]...)
+			}
+			p.learned = append(p.learned, found)
 			p.news.Broadcast()
 			p.mu.Unlock()
 		}
@@ -164,13 +178,17 @@ func (p *program) waitLearned(id peer.ID) (answer, error) {
 	defer timer.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.learned[id] == nil {
+	for {
+		for _, found := range slices.Backward(p.learned) {
+			if found.Peer == id {
+				return describe(found), nil
+			}
+		}
 		if late {
 			return nil, errors.New("no identify from this peer")
 		}
 		p.news.Wait()
 	}
-	return p.learned[id], nil
 }
 
 // dialled is a connection that a fresh host of ours made.
@@ -185,7 +203,7 @@ func (p *program) dial(ctx context.Context, address string) (*dialled, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := p.newHost()
+	h, err := p.newHost(nil, libp2p.NoListenAddrs)
 	if err != nil {
 		return nil, err
 	}
@@ -201,6 +219,13 @@ func (p *program) dial(ctx context.Context, address string) (*dialled, error) {
 	return &dialled{h, conns[0], target.ID}, nil
 }
 
+func (p *program) print(line answer) {
+	text, _ := json.Marshal(line)
+	p.output.Lock()
+	defer p.output.Unlock()
+	fmt.Println(string(text))
+}
+
 func main() {
 	flags := flag.NewFlagSet("listen", flag.ExitOnError)
 	keyType := flags.String("key", "ed25519", "ed25519, rsa, secp256k1 or ecdsa")
@@ -210,10 +235,10 @@ func main() {
 		os.Exit(2)
 	}
 	flags.Parse(os.Args[2:])
-	p := &program{keyType: *keyType, security: *security, learned: map[peer.ID]answer{}}
+	p := &program{keyType: *keyType, security: *security}
 	p.news = sync.NewCond(&p.mu)
 	var err error
-	if p.listener, err = p.newHost("/ip4/127.0.0.1/tcp/0"); err == nil {
+	if p.listener, err = p.newHost(nil, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), patientAccepts); err == nil {
 		err = p.watch()
 	}
 	if err != nil {
@@ -226,7 +251,6 @@ func main() {
 	}
 	fmt.Println("ready")
 
-	var output sync.Mutex
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		words := strings.Fields(lines.Text())
@@ -234,7 +258,7 @@ func main() {
 			continue
 		}
 		go func() {
-			result, err := p.run(words[1], words[2:])
+			result, err := p.run(words[0], words[1], words[2:])
 			if result == nil {
 				result = answer{}
 			}
@@ -242,10 +266,7 @@ func main() {
 			if err != nil {
 				result["error"] = err.Error()
 			}
-			line, _ := json.Marshal(result)
-			output.Lock()
-			fmt.Println(string(line))
-			output.Unlock()
+			p.print(result)
 		}()
 	}
 	p.listener.Close()
