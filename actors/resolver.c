@@ -42,6 +42,7 @@ struct watched {
     int descriptor;
     unsigned wanted; /* poll events */
     unsigned armed;
+    uint64_t look_ns; /* 0, or when to look at it, because the driver has no room to watch it */
 };
 
 struct resolver {
@@ -507,20 +508,50 @@ static void on_stop(struct resolver *resolver)
     resolver->channel = NULL;
 }
 
+static void process(struct resolver *resolver, ares_socket_t descriptor, int64_t events)
+{
+    if (resolver->channel)
+        ares_process_fd(resolver->channel, events & ~POLLOUT ? descriptor : ARES_SOCKET_BAD,
+                        events & POLLOUT ? descriptor : ARES_SOCKET_BAD);
+}
+
 static void on_ready(struct resolver *resolver, const struct message *message)
 {
     ares_socket_t descriptor = (ares_socket_t)message->body.i64[1];
-    int64_t events = message->body.i64[0] < 0 ? POLLIN | POLLOUT : message->body.i64[0];
+    int64_t events = message->body.i64[0];
 
     for (unsigned i = 0; i < resolver->watched_count; i++) {
         if (resolver->watched[i].descriptor != descriptor)
             continue;
+        if (events < 0) {
+            resolver->watched[i].look_ns = resolver->context->now_ns + RESOLVER_REFUSED_NS;
+            return;
+        }
         resolver->watched[i].armed = 0;
-        if (resolver->channel)
-            ares_process_fd(resolver->channel, events & ~POLLOUT ? descriptor : ARES_SOCKET_BAD,
-                            events & POLLOUT ? descriptor : ARES_SOCKET_BAD);
+        process(resolver, descriptor, events);
         return;
     }
+}
+
+/* What c-ares has waited for too long, and the sockets that are not watched:
+ * these are then tried again. */
+static void on_timer(struct resolver *resolver)
+{
+    ares_socket_t due[RESOLVER_SOCKETS_MAX]; /* a copy: c-ares may close some of them */
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < resolver->watched_count; i++) {
+        struct watched *watched = &resolver->watched[i];
+        if (watched->look_ns == 0 || watched->look_ns > resolver->context->now_ns)
+            continue;
+        due[count++] = watched->descriptor;
+        watched->look_ns = 0;
+        watched->armed = 0;
+    }
+    for (unsigned i = 0; i < count; i++)
+        process(resolver, due[i], POLLIN | POLLOUT);
+    if (resolver->channel)
+        ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }
 
 static void receive(struct actor_context *context, void *state, struct message *message)
@@ -533,8 +564,7 @@ static void receive(struct actor_context *context, void *state, struct message *
         on_stop(resolver);
         break;
     case MESSAGE_TIMER:
-        if (resolver->channel)
-            ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+        on_timer(resolver);
         break;
     case MESSAGE_OFFLOADED:
         on_offloaded(resolver, message);
@@ -608,11 +638,15 @@ static bool serve_questions(struct resolver *resolver)
 static void set_timer(struct resolver *resolver)
 {
     struct timeval wait;
+    uint64_t deadline_ns;
 
     if (!resolver->channel || !ares_timeout(resolver->channel, NULL, &wait))
         return;
-    actor_deadline(resolver->context, resolver->context->now_ns + (uint64_t)wait.tv_sec * 1000000000u +
-                   (uint64_t)wait.tv_usec * 1000u);
+    deadline_ns = resolver->context->now_ns + (uint64_t)wait.tv_sec * 1000000000u + (uint64_t)wait.tv_usec * 1000u;
+    for (unsigned i = 0; i < resolver->watched_count; i++)
+        if (resolver->watched[i].look_ns != 0 && resolver->watched[i].look_ns < deadline_ns)
+            deadline_ns = resolver->watched[i].look_ns;
+    actor_deadline(resolver->context, deadline_ns);
 }
 
 static void pump(struct actor_context *context, void *state)

@@ -18,6 +18,7 @@ enum resolver_limits {
 };
 
 #define RESOLVER_CONFIG_NS_MAX 60000000000ull /* after this an idle resolver reads its configuration again */
+#define RESOLVER_REFUSED_NS 10000000ull       /* between looks at a socket that the driver has no room to watch */
 
 enum resolver_message {
     RESOLVER_MSG_RESOLVE = MESSAGE_OWN, /* request: from resolver_tell() */

@@ -6,6 +6,7 @@
 #include <map>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
@@ -41,6 +42,13 @@ public:
     void start()
     {
         thread = std::thread([this] { run(); });
+    }
+
+    /* A question waits for it, before it is started. */
+    bool was_asked()
+    {
+        struct pollfd poll_of = {descriptor, POLLIN, 0};
+        return poll(&poll_of, 1, 0) == 1;
     }
 
     ~NameServer()
@@ -238,6 +246,42 @@ TEST_P(ResolverTest, ClosesWhileAQuestionIsUnderWay)
     EXPECT_LT(milliseconds_since(begin), 3000);
     EXPECT_EQ(a.await(P2P_EVENT_CONNECT_FAILED).error, P2P_ERR_NODE_CLOSING);
     EXPECT_EQ(a.counter("actors"), 0);
+}
+
+struct TurnedResolverTest : ResolverTest {
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, TurnedResolverTest,
+                         testing::Values(World{DRIVER_URING, false}, World{DRIVER_EPOLL, false}), world_name);
+
+TEST_P(TurnedResolverTest, LooksNowAndThenAtSocketsThatCannotBeWatched)
+{
+    NameServer server;
+    Node a(runtime), b(runtime);
+    b.start();
+    server.a["host.example"] = {"127.0.0.1"};
+    a.node->own->name_servers = server.address.c_str();
+    a.start();
+    struct driver *driver = worker_driver(runtime_worker(runtime->runtime, 0));
+    std::vector<int> others;
+    for (unsigned i = 0; i < DRIVER_WATCHES_MAX; i++) {
+        others.push_back(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        driver_watch(driver, others.back(), POLLIN, {1, 1});
+    }
+    ASSERT_EQ(p2p_node_connect_start(a.node, 1, ("/dns4/host.example/tcp/" + port(b) + "/p2p/" + b.id()).c_str(), -1,
+                                     &a.text), 0);
+    while (!server.was_asked())
+        p2p_runtime_turn(runtime, 1000);
+    unsigned turns = 0;
+    while (p2p_runtime_turn(runtime, 0) && turns <= 1000)
+        turns++;
+    EXPECT_LE(turns, 1000u) << "it does not turn in circles";
+    server.start();
+    a.await(P2P_EVENT_CONNECTED);
+    for (int other : others) {
+        driver_unwatch(driver, other);
+        close(other);
+    }
 }
 
 }  // namespace
