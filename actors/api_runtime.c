@@ -28,10 +28,14 @@ int api_runtime_new(struct p2p_runtime **out, struct runtime_config *config, str
     config->error_text = why;
     config->error_text_bytes = sizeof(why);
     error = runtime_new(&runtime->runtime, config);
-    if (error) {
+    if (error == P2P_ERR_NODE_CONFIG) {
+        text_set(text, "%s", why);
+    } else if (error) {
         text_set(text, "the workers could not be started: %s; check the limits of open files, threads and locked "
                  "memory, or force the other driver with CHORUS_P2P_DRIVER=epoll",
                  why[0] ? why : p2p_error_string(error));
+    }
+    if (error) {
         free(runtime);
         return error;
     }

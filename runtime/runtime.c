@@ -91,7 +91,7 @@ static int forced_driver(const struct runtime_config *config, enum driver_kind *
     else if (strcmp(name, "epoll") == 0)
         *kind = DRIVER_EPOLL;
     else
-        return P2P_ERR_NODE_SYSTEM;
+        return P2P_ERR_NODE_CONFIG;
     return 0;
 }
 
@@ -369,7 +369,10 @@ int runtime_new(struct runtime **out, const struct runtime_config *config)
     enum driver_kind kind;
     int error = forced_driver(config, &kind);
     if (error) {
-        tell(config, "CHORUS_P2P_DRIVER is neither uring nor epoll");
+        char text[160];
+        snprintf(text, sizeof(text), "CHORUS_P2P_DRIVER=%.40s: there is no such driver; set it to uring, epoll or "
+                 "auto, or unset it", getenv("CHORUS_P2P_DRIVER"));
+        tell(config, text);
         return error;
     }
     struct runtime *runtime = allocate(config);

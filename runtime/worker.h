@@ -53,9 +53,11 @@ struct runtime_config {
  * never more than its slots, and what was admitted is delivered. */
 
 void runtime_config_init(struct runtime_config *config);
-/* 0, or P2P_ERR_NODE_SYSTEM / P2P_ERR_CALL_NOMEM.  The environment variable
- * CHORUS_P2P_DRIVER=uring|epoll goes before config->driver (but not before
- * DRIVER_SIM).  Without threads the driver belongs to the calling thread. */
+/* 0, P2P_ERR_NODE_SYSTEM (no driver, no threads), P2P_ERR_NODE_CONFIG (see
+ * below) or P2P_ERR_CALL_NOMEM.  The environment variable
+ * CHORUS_P2P_DRIVER=uring|epoll|auto goes before config->driver (but not before
+ * DRIVER_SIM); another value is an error.  Without threads the driver belongs to
+ * the calling thread. */
 int runtime_new(struct runtime **out, const struct runtime_config *config);
 /* All scopes must be closed.  Stops and joins the threads.  A log sink that
  * hangs is waited for LOG_STOP_NS_MAX at most. */
