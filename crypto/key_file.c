@@ -73,11 +73,11 @@ static int check_file(char *why, const char *path, int fd)
     if (!S_ISREG(status.st_mode))
         return explain(why, P2P_ERR_NODE_KEY, "the key file %s is not a plain file; name another one", path);
     if (status.st_uid != geteuid() && status.st_uid != 0)
-        return explain(why, P2P_ERR_NODE_KEY, "the key file %s belongs to another user; run: chown %u %s",
-                       path, (unsigned)geteuid(), path);
+        return explain(why, P2P_ERR_NODE_KEY, "the key file %s belongs to another user; if it is a key of "
+                       "yours, run: chown %u %s", path, (unsigned)geteuid(), path);
     if ((status.st_mode & 07777 & ~FILE_MODE) != 0)
         return explain(why, P2P_ERR_NODE_KEY, "the key file %s has mode %04o, so others may use it; "
-                       "run: chmod 600 %s", path, (unsigned)(status.st_mode & 07777), path);
+                       "if it is a key of yours, run: chmod 600 %s", path, (unsigned)(status.st_mode & 07777), path);
     return 0;
 }
 
