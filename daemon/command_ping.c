@@ -46,11 +46,11 @@ static int ping(struct p2p_node *node, const struct options *options, const char
         count += error == 0;
     }
     if (error != 0)
-        complain("ping %s: %s", options->arguments[0], p2p_error_string(error));
+        complain("ping %s: %s", options->arguments[0], client_reason(error));
     if (rtts != NULL)
-        print_pings(options, id, rtts, count, error != 0);
+        print_pings(options, id, rtts, count, error != 0 && !signals_seen());
     free(rtts);
-    return exit_of(error);
+    return client_exit(error);
 }
 
 int command_ping(const struct options *options)
@@ -62,7 +62,7 @@ int command_ping(const struct options *options)
     if (node == NULL)
         return status;
     status = ping(node, options, id);
-    p2p_node_free(node);
+    hang_up(node);
     return status;
 }
 
@@ -117,8 +117,8 @@ int command_identify(const struct options *options)
     if (error == 0)
         print_identity(options, identity);
     else
-        complain("identify %s: %s", options->arguments[0], p2p_error_string(error));
+        complain("identify %s: %s", options->arguments[0], client_reason(error));
     p2p_identity_free(identity);
-    p2p_node_free(node);
-    return exit_of(error);
+    hang_up(node);
+    return client_exit(error);
 }

@@ -2,13 +2,14 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 /* The node itself. */
 
-enum { ADDRESSES_PRINTED_MAX = 256, CLOSE_MS_MAX = 3000 };
+enum { ADDRESSES_PRINTED_MAX = 256 };
 
 /* The library changes no limits of the process; the program may. */
 static void raise_descriptors(void)
@@ -71,6 +72,7 @@ int command_run(const struct options *options)
         complain("cannot set up signals: %s", strerror(errno));
         return EXIT_FAILED;
     }
+    signal(SIGPIPE, SIG_IGN); /* who reads our addresses may go */
     config = config_of(options, true, &status);
     if (config == NULL)
         return status;

@@ -42,36 +42,59 @@ static int open_stream(struct p2p_node *node, struct p2p_stream **stream, const 
     int error = p2p_stream_open(node, stream, id, &protocol, 1, (int)options->timeout_ms, &text);
 
     if (error != 0)
-        complain("%s", text.text);
+        complain("%s", signals_seen() || text.text[0] == '\0' ? client_reason(error) : text.text);
     return error;
 }
 
 /* ---- echo ------------------------------------------------------------------ */
 
+/* The only place where the sender may be cancelled: the library's calls hold locks. */
+static ssize_t read_input(uint8_t *out, size_t capacity)
+{
+    ssize_t count;
+    int before;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
+    do
+        count = read(STDIN_FILENO, out, capacity);
+    while (count < 0 && errno == EINTR);
+    pthread_setcancelstate(before, &before);
+    return count;
+}
+
+/* What to send next: its length, 0 at the end, or an error. */
+static int64_t next_piece(struct transfer *transfer, uint8_t *piece)
+{
+    ssize_t count;
+
+    if (transfer->pseudo_random) {
+        uint64_t left = transfer->bytes - transfer->done, length = left < PIECE_BYTES ? left : PIECE_BYTES;
+
+        fill(piece, length, &transfer->seed);
+        return (int64_t)length;
+    }
+    count = read_input(piece, PIECE_BYTES);
+    if (count < 0)
+        complain("standard input: %s", strerror(errno));
+    return count < 0 ? P2P_ERR_CALL_IO : count;
+}
+
 static void *send_echo(void *argument)
 {
     struct transfer *transfer = argument;
     uint8_t *piece = malloc(PIECE_BYTES);
-    int64_t count = 0;
+    int64_t count = piece == NULL ? P2P_ERR_CALL_NOMEM : 1;
+    int before;
 
-    while (piece != NULL && count >= 0) {
-        size_t length = PIECE_BYTES;
-
-        if (transfer->pseudo_random) {
-            length = transfer->bytes - transfer->done < PIECE_BYTES ? transfer->bytes - transfer->done : PIECE_BYTES;
-            fill(piece, length, &transfer->seed);
-        } else {
-            ssize_t got = read(STDIN_FILENO, piece, PIECE_BYTES);
-
-            length = got > 0 ? (size_t)got : 0;
-        }
-        if (length == 0)
-            break;
-        count = p2p_stream_write_wait(transfer->stream, piece, length, (int)transfer->options->timeout_ms);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    while (count > 0) {
+        count = next_piece(transfer, piece);
+        if (count > 0)
+            count = p2p_stream_write_wait(transfer->stream, piece, (size_t)count, (int)transfer->options->timeout_ms);
         transfer->done += count > 0 ? (uint64_t)count : 0;
     }
     free(piece);
-    transfer->error = piece == NULL ? P2P_ERR_CALL_NOMEM : count < 0 ? (int)count : 0;
+    transfer->error = (int)count;
     (void)p2p_stream_close_write(transfer->stream); /* the reader sees what became of it */
     return NULL;
 }
@@ -117,10 +140,10 @@ static int echo(struct p2p_stream *stream, const struct options *options)
         pthread_cancel(sender); /* it may wait for the terminal */
     pthread_join(sender, NULL);
     seconds = (double)(clock_ns() - begin_ns) / 1e9;
-    if (received < 0)
-        return (int)received;
+    if (received < 0 || transfer.error != 0)
+        return received < 0 ? (int)received : transfer.error;
     if ((uint64_t)received != transfer.done)
-        return transfer.error != 0 ? transfer.error : P2P_ERR_STREAM_PROTOCOL;
+        return P2P_ERR_STREAM_PROTOCOL;
     if (options->json)
         print_json(json_pack("{s:I, s:f}", "bytes", (json_int_t)received, "seconds", seconds));
     else if (options->bytes > 0)
@@ -143,11 +166,11 @@ int command_echo(const struct options *options)
         if (error == P2P_ERR_STREAM_REFUSED)
             complain("echo %s: the peer does not serve /echo/1.0.0; start it with --echo", options->arguments[0]);
         else if (error != 0)
-            complain("echo %s: %s", options->arguments[0], p2p_error_string(error));
+            complain("echo %s: %s", options->arguments[0], client_reason(error));
         p2p_stream_close(stream);
     }
-    p2p_node_free(node);
-    return exit_of(error);
+    hang_up(node);
+    return client_exit(error);
 }
 
 /* ---- perf ------------------------------------------------------------------- */
@@ -252,9 +275,9 @@ int command_perf(const struct options *options)
         if (error == P2P_ERR_STREAM_REFUSED)
             complain("perf %s: the peer does not serve /perf/1.0.0; start it with --perf", options->arguments[0]);
         else if (error != 0)
-            complain("perf %s: %s", options->arguments[0], p2p_error_string(error));
+            complain("perf %s: %s", options->arguments[0], client_reason(error));
         p2p_stream_close(stream);
     }
-    p2p_node_free(node);
-    return exit_of(error);
+    hang_up(node);
+    return client_exit(error);
 }

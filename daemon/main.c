@@ -303,5 +303,5 @@ int main(int argc, char **argv)
     argp_err_exit_status = EXIT_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
         return EXIT_USAGE;
-    return parsing.command->run(&parsing.options);
+    return finish_output(parsing.command->run(&parsing.options));
 }

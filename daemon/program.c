@@ -50,11 +50,26 @@ uint64_t clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* ---- Output ---------------------------------------------------------------- */
+
+static bool output_lost;
+
 void print_json(json_t *object)
 {
-    json_dumpf(object, stdout, JSON_COMPACT);
+    if (object == NULL || json_dumpf(object, stdout, JSON_COMPACT) != 0)
+        output_lost = true;
     putchar('\n');
     json_decref(object);
+}
+
+int finish_output(int status)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout) && !output_lost)
+        return status;
+    complain("standard output: not all could be written%s%s; what was printed is incomplete",
+             errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+    return status == EXIT_OK ? EXIT_FAILED : status;
 }
 
 /* ---- The data directory --------------------------------------------------- */
@@ -95,8 +110,10 @@ char *data_dir_of(const struct options *options, bool make)
         complain("no data directory: neither HOME nor XDG_DATA_HOME is set; give --data-dir DIR");
         return NULL;
     }
-    if (length < 0)
+    if (length < 0) {
+        complain("no memory for the name of the data directory");
         return NULL;
+    }
     if (path[0] != '\0' && (!make || make_path(path) == 0))
         return path;
     complain("data directory '%s': %s; give --data-dir DIR with one that can be written", path,
@@ -125,12 +142,10 @@ static void write_log(void *argument, enum p2p_log_level level, const char *line
 
 static int configure_listen(struct p2p_config *config, const struct options *options, bool serve)
 {
-    struct p2p_error_text text;
-    int error = 0;
+    struct p2p_error_text text = {""};
+    int error = serve ? 0 : p2p_config_listen(config, NULL, &text);
 
-    if (!serve)
-        return p2p_config_listen(config, NULL, &text);
-    for (size_t i = 0; i < options->listen_count && error == 0; i++)
+    for (size_t i = 0; serve && i < options->listen_count && error == 0; i++)
         error = p2p_config_listen(config, options->listen[i], &text);
     if (error != 0)
         complain("--listen: %s", text.text);
@@ -148,23 +163,30 @@ static int configure_identity(struct p2p_config *config, const struct options *o
     if (path == NULL)
         return P2P_ERR_NODE_KEY;
     error = p2p_config_data_dir(config, path);
+    if (error != 0)
+        complain("data directory '%s': %s", path, p2p_error_string(error));
     free(path);
     return error;
 }
 
-struct p2p_config *config_of(const struct options *options, bool serve, int *status)
+static int configure_network_id(struct p2p_config *config, const struct options *options)
 {
-    struct p2p_config *config = p2p_config_new();
-    int error = config == NULL ? P2P_ERR_CALL_NOMEM : configure_listen(config, options, serve);
+    int error = options->network_id == NULL ? 0 : p2p_config_network_id(config, options->network_id);
 
-    if (error == 0)
-        error = configure_identity(config, options, serve);
-    if (error == 0 && options->network_id != NULL)
-        error = p2p_config_network_id(config, options->network_id);
+    if (error != 0)
+        complain("--network-id: '%.40s%s' is too long or has control characters; use a short name of printable ones",
+                 options->network_id, strlen(options->network_id) > 40 ? "..." : "");
+    return error;
+}
+
+/* What an option cannot get wrong: only memory may be out. */
+static int configure_rest(struct p2p_config *config, const struct options *options, bool serve)
+{
+    enum p2p_log_level quiet = options->log_level > P2P_LOG_INFO ? options->log_level : P2P_LOG_WARN;
+    int error = p2p_config_workers(config, serve ? (unsigned)options->workers : 1);
+
     if (error == 0 && options->max_connections >= 0)
         error = p2p_config_max_connections(config, (uint32_t)options->max_connections);
-    if (error == 0)
-        error = p2p_config_workers(config, serve ? (unsigned)options->workers : 1);
     if (error == 0 && options->insecure)
         error = p2p_config_security(config, false);
     if (error == 0)
@@ -174,35 +196,29 @@ struct p2p_config *config_of(const struct options *options, bool serve, int *sta
     if (error == 0 && !serve)
         error = p2p_config_status_interval_ms(config, 0);
     if (error == 0)
-        error = p2p_config_log(config, serve || options->log_level > P2P_LOG_INFO ? options->log_level : P2P_LOG_WARN,
-                               options->log_format, write_log, NULL);
+        error = p2p_config_log(config, serve ? options->log_level : quiet, options->log_format, write_log, NULL);
+    if (error != 0)
+        complain("configuration: %s", p2p_error_string(error));
+    return error;
+}
+
+struct p2p_config *config_of(const struct options *options, bool serve, int *status)
+{
+    struct p2p_config *config = p2p_config_new();
+    int error = config == NULL ? P2P_ERR_CALL_NOMEM : configure_listen(config, options, serve);
+
+    if (config == NULL)
+        complain("no memory for a configuration");
+    if (error == 0)
+        error = configure_identity(config, options, serve);
+    if (error == 0)
+        error = configure_network_id(config, options);
+    if (error == 0)
+        error = configure_rest(config, options, serve);
     if (error == 0)
         return config;
     *status = exit_of(error);
     p2p_config_free(config);
-    return NULL;
-}
-
-struct p2p_node *dial_of(const struct options *options, char id[P2P_ID_TEXT_BYTES], int *status)
-{
-    struct p2p_error_text text = {""};
-    struct p2p_node *node = NULL;
-    struct p2p_config *config = config_of(options, false, status);
-    int error;
-
-    if (config == NULL)
-        return NULL;
-    error = p2p_node_new(&node, config, NULL, &text);
-    p2p_config_free(config);
-    if (error == 0)
-        error = p2p_node_start(node, &text);
-    if (error == 0)
-        error = p2p_node_connect(node, id, options->arguments[0], (int)options->timeout_ms, &text);
-    if (error == 0)
-        return node;
-    complain("%s", text.text[0] != '\0' ? text.text : p2p_error_string(error));
-    *status = exit_of(error);
-    p2p_node_free(node);
     return NULL;
 }
 
@@ -235,7 +251,6 @@ int signals_begin(void)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGABRT, &abort_action, NULL);
-    signal(SIGPIPE, SIG_IGN);
     return signal_pipe[0];
 }
 

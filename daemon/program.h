@@ -12,6 +12,10 @@
 
 /* What the commands of chorus-p2p share. */
 
+enum program_limits {
+    CLOSE_MS_MAX = 3000, /* the way down of a node */
+};
+
 enum program_exit {
     EXIT_OK = 0,
     EXIT_FAILED = 1,      /* it did not work: the message says why */
@@ -78,17 +82,29 @@ struct p2p_config *config_of(const struct options *options, bool serve, int *sta
  * NULL after a complaint.  The caller frees it. */
 char *data_dir_of(const struct options *options, bool make);
 
-/* A client node, connected to options->arguments[0].  NULL after a complaint. */
+/* A client node, connected to options->arguments[0]; give it to hang_up().  NULL
+ * after a complaint.  SIGINT and SIGTERM close it in order: calls that wait then
+ * fail. */
 struct p2p_node *dial_of(const struct options *options, char id[P2P_ID_TEXT_BYTES], int *status);
+void hang_up(struct p2p_node *node);
+/* What to say of an error, and the exit status, of a client that may have been
+ * interrupted. */
+const char *client_reason(int error);
+int client_exit(int error);
 
 /* SIGINT and SIGTERM from here on: the first sets this, and makes the
- * descriptor readable; the second ends the program at once. */
+ * descriptor readable; the second ends the program at once.  A failed assertion
+ * dumps the library's last events.  -1 with errno when that cannot be had. */
 int signals_begin(void);
 bool signals_seen(void);
 
 uint64_t clock_ns(void);
 
-/* One object on a line of stdout; takes it over. */
+/* One object on a line of stdout; takes it over.  NULL, because memory is out or
+ * a text is no UTF-8, is output lost. */
 void print_json(json_t *object);
+/* All that was printed has been taken; else a complaint, and a status of 0
+ * becomes EXIT_FAILED. */
+int finish_output(int status);
 
 #endif

@@ -1,0 +1,99 @@
+#include "program.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* The node of a command that dials one peer.  A thread beside it waits for
+ * signals and closes the node: then the call under way fails. */
+
+static pthread_t guard;
+static int signal_fd, quit_fd;
+
+static void *guard_main(void *node)
+{
+    struct pollfd wait[] = {{.fd = signal_fd, .events = POLLIN}, {.fd = quit_fd, .events = POLLIN}};
+
+    while (poll(wait, 2, -1) < 0 && errno == EINTR)
+        continue;
+    if (signals_seen())
+        (void)p2p_node_close(node, CLOSE_MS_MAX); /* what is not closed by then ends with us */
+    return NULL;
+}
+
+/* 0 or an error number. */
+static int guard_begin(struct p2p_node *node)
+{
+    signal_fd = signals_begin();
+    if (signal_fd < 0)
+        return errno;
+    quit_fd = eventfd(0, EFD_CLOEXEC);
+    if (quit_fd < 0)
+        return errno;
+    return pthread_create(&guard, NULL, guard_main, node);
+}
+
+/* Not started, and guarded.  NULL after a complaint. */
+static struct p2p_node *client_new(const struct options *options, int *status)
+{
+    struct p2p_error_text text = {""};
+    struct p2p_node *node = NULL;
+    struct p2p_config *config = config_of(options, false, status);
+    int error;
+
+    if (config == NULL)
+        return NULL;
+    error = p2p_node_new(&node, config, NULL, &text);
+    p2p_config_free(config);
+    if (error != 0) {
+        complain("%s", text.text[0] != '\0' ? text.text : p2p_error_string(error));
+        *status = exit_of(error);
+        return NULL;
+    }
+    error = guard_begin(node);
+    if (error == 0)
+        return node;
+    complain("cannot wait for signals: %s; check the limits of open files and threads", strerror(error));
+    *status = EXIT_FAILED;
+    p2p_node_free(node);
+    return NULL;
+}
+
+void hang_up(struct p2p_node *node)
+{
+    (void)eventfd_write(quit_fd, 1); /* its counter is 0 */
+    pthread_join(guard, NULL);
+    p2p_node_free(node);
+}
+
+const char *client_reason(int error)
+{
+    return signals_seen() ? "interrupted" : p2p_error_string(error);
+}
+
+int client_exit(int error)
+{
+    return error != 0 && signals_seen() ? EXIT_INTERRUPTED : exit_of(error);
+}
+
+struct p2p_node *dial_of(const struct options *options, char id[P2P_ID_TEXT_BYTES], int *status)
+{
+    struct p2p_error_text text = {""};
+    struct p2p_node *node = client_new(options, status);
+    int error;
+
+    if (node == NULL)
+        return NULL;
+    error = p2p_node_start(node, &text);
+    if (error == 0)
+        error = p2p_node_connect(node, id, options->arguments[0], (int)options->timeout_ms, &text);
+    if (error == 0)
+        return node;
+    complain("%s", text.text[0] != '\0' && !signals_seen() ? text.text : client_reason(error));
+    *status = client_exit(error);
+    hang_up(node);
+    return NULL;
+}
