@@ -20,6 +20,8 @@ struct bench_options {
     double seconds;         /* of one run */
     unsigned count;         /* handshakes, connections, pings, as the row has it */
     unsigned parallel;
+    unsigned workers;       /* of a program that serves */
+    int pin;                /* the CPU that it stays on; -1: any */
     const char *against;    /* a command that listens: prints its address, then "ready" */
     const char *driver;
     bool json;
@@ -40,6 +42,7 @@ void bench_row(const struct bench_options *options, const char *name, const char
                const struct bench_samples *ours, const struct bench_samples *reference, const char *reference_name);
 
 double bench_now_s(void);
+uint64_t bench_now_ns(void); /* the same clock */
 /* CPU seconds, user and system, of a process. */
 double bench_cpu_s(pid_t pid);
 /* A line of /proc/PID/status in kB, such as RssAnon. */
@@ -74,7 +77,7 @@ int bench_handshake(const struct bench_options *options);
 int bench_idle(const struct bench_options *options);
 int bench_ping(const struct bench_options *options);
 int bench_msg(const struct bench_options *options);
-/* Our listener, in a process of its own. */
+/* Our program of tests/interop/README.md, as far as load goes. */
 int bench_serve(const struct bench_options *options);
 /* A process that holds connections: `serve`'s counterpart of idle. */
 int bench_hold(const struct bench_options *options, const char *address);

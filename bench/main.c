@@ -79,6 +79,8 @@ static const struct argp_option option_list[] = {
     {"parallel", 'p', "N", 0, "handshakes at a time (default 50)", 0},
     {"against", 'a', "COMMAND", 0, "another listener to measure beside ours: prints its address, then `ready`", 0},
     {"driver", 'd', "uring|epoll", 0, "of our nodes", 0},
+    {"workers", 'w', "N", OPTION_HIDDEN, "of `serve`, and of each of its loads (default 1)", 0},
+    {"pin", 'P', "CPU", OPTION_HIDDEN, "that `serve` stays on", 0},
     {"json", 'j', NULL, 0, "a line of JSON a row", 0},
     {"quick", 'q', NULL, 0, "all rows but idle in short runs, within a minute", 0},
     {0},
@@ -115,6 +117,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'd':
         options->driver = argument;
         break;
+    case 'w':
+        options->workers = (unsigned)atoi(argument);
+        break;
+    case 'P':
+        options->pin = atoi(argument);
+        break;
     case 'j':
         options->json = true;
         break;
@@ -134,6 +142,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             argp_error(state, "say which row: msg, bulk, handshake, ping or idle");
         if (options->runs == 0 || options->runs > BENCH_RUNS_MAX || options->seconds <= 0)
             argp_error(state, "--runs takes 1 to %d, --seconds more than 0", BENCH_RUNS_MAX);
+        if (options->workers == 0)
+            argp_error(state, "--workers takes 1 or more");
         break;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -158,7 +168,7 @@ int main(int argc, char **argv)
     static const struct argp argp = {option_list, parse, "msg|bulk|handshake|ping|idle",
                                      "Measures chorus-p2p, each figure beside a reference of the same run.", NULL,
                                      NULL, NULL};
-    struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50}};
+    struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50, .workers = 1, .pin = -1}};
 
     if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
         return 2;

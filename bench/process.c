@@ -24,12 +24,17 @@ void bench_die(const char *format, ...)
     exit(1);
 }
 
-double bench_now_s(void)
+uint64_t bench_now_ns(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+double bench_now_s(void)
+{
+    return (double)bench_now_ns() / 1e9;
 }
 
 double bench_cpu_s(pid_t pid)
@@ -85,7 +90,7 @@ static void exec_listener(const struct bench_options *options, const char *comma
             execl("/bin/sh", "sh", "-c", shell, (char *)NULL);
     } else if (length > 0) {
         self[length] = '\0';
-        execl(self, "chorus-bench", "serve", (char *)NULL);
+        execl(self, "chorus-bench", "serve", "--pin", "1", (char *)NULL);
     }
     _exit(127);
 }
