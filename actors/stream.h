@@ -107,6 +107,11 @@ static inline struct p2p_stream *stream_of(struct yamux_stream *mux)
     return (struct p2p_stream *)(void *)mux;
 }
 
+static inline bool stream_on_worker(const struct p2p_stream *stream)
+{
+    return worker_current() == stream->worker;
+}
+
 /* A new one with one reference, of the running worker's cache or the heap. */
 struct p2p_stream *stream_new(struct p2p_node *node);
 struct stream_shared *stream_shared_new(void);
@@ -117,6 +122,10 @@ int stream_set_names(struct p2p_stream *stream, const char *const *names, size_t
 const char *const *stream_names(const struct p2p_stream *stream);
 /* Has its worker look at the shared part; shared->lock is held. */
 void stream_kick(struct p2p_stream *stream);
+
+/* On its worker, an INLINE stream: why there is nothing to read, or no write. */
+int stream_read_end(const struct p2p_stream *stream);
+int stream_write_check(const struct p2p_stream *stream);
 
 /* What p2p_stream_run() carries. */
 struct stream_run {
