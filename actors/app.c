@@ -28,6 +28,7 @@ struct app {
     void *wake_argument;
     bool signalled; /* the descriptor is readable */
     bool closed;    /* NODE_CLOSED: told when nothing else waits */
+    bool ended;     /* it was told */
     uint32_t peers_waiting;
     uint32_t incoming_waiting;
     uint64_t dropped;
@@ -167,7 +168,7 @@ bool app_push(struct app *app, const struct p2p_event *event)
     if (event->type != P2P_EVENT_NODE_CLOSED && !(entry = entry_new(event)))
         return false;
     pthread_mutex_lock(&app->mutex);
-    if (event->type == P2P_EVENT_STREAM_INCOMING && app->incoming_waiting == APP_INCOMING_MAX) {
+    if (app->ended || (event->type == P2P_EVENT_STREAM_INCOMING && app->incoming_waiting == APP_INCOMING_MAX)) {
         pthread_mutex_unlock(&app->mutex);
         free(entry);
         return false;
@@ -321,6 +322,7 @@ int app_next(struct app *app, struct p2p_event *event)
     } else if (app->closed) {
         event->type = P2P_EVENT_NODE_CLOSED;
         app->closed = false;
+        app->ended = true;
     } else {
         result = P2P_ERR_CALL_AGAIN;
     }

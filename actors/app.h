@@ -49,7 +49,7 @@ void app_free(struct app *app);
 void app_wake_with(struct app *app, void (*wake)(void *argument), void *argument);
 int app_descriptor(struct app *app);
 /* Copies the event.  False when an inbound stream finds APP_INCOMING_MAX of
- * them waiting (nothing else is refused). */
+ * them waiting, when NODE_CLOSED was taken, or memory is out. */
 bool app_push(struct app *app, const struct p2p_event *event);
 void app_stream_ready(struct app *app, struct app_ready *ready, struct p2p_stream *stream, uint32_t bits, int error);
 /* Takes a stream off the ready list: nothing about it is told any more. */

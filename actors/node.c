@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long p2p_node_free() waits for the root actor's own last breath. */
+/* How long p2p_node_close() waits for the root actor's own last breath. */
 #define LAST_BREATH_NS 1000000000ull
 #define START_MS_MAX 30000 /* to bind a few sockets; if it takes longer something is broken */
 
@@ -250,30 +250,33 @@ int p2p_node_new(struct p2p_node **out, const struct p2p_config *config, struct 
     return 0;
 }
 
-void p2p_node_free(struct p2p_node *node)
-{
-    if (!node || p2p_node_close(node, -1) < 0)
-        return;
-    free_parts(node);
-}
-
 /* ---- start and close ---- */
 
-/* The root has finished those who wait a moment before it is gone itself. */
-static void await_last_breath(struct p2p_node *node)
+/* Nothing on any worker knows the node.  Mail first: what nobody takes becomes an
+ * actor.  Acquire pairs with the release at its end. */
+static bool is_forgotten(struct p2p_node *node)
 {
-    uint64_t deadline_ns = api_runtime_now_ns(node->runtime) + LAST_BREATH_NS;
+    bool mail = __atomic_load_n(&node->stream_mail, __ATOMIC_ACQUIRE) > 0;
     struct scope_stats stats;
 
-    for (;;) {
-        scope_stats_read(node->scope, &stats);
-        if (stats.actors_live == 0 || api_runtime_now_ns(node->runtime) > deadline_ns)
-            return;
+    scope_stats_read(node->scope, &stats);
+    return !mail && stats.actors_live == 0;
+}
+
+static void await_forgotten(struct p2p_node *node, uint64_t deadline_ns)
+{
+    while (!is_forgotten(node) && api_runtime_now_ns(node->runtime) < deadline_ns) {
         if (runtime_threaded(node->runtime))
             nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
         else
             runtime_turn(node->runtime, 0);
     }
+}
+
+/* The root has finished those who wait a moment before it is gone itself. */
+static void await_last_breath(struct p2p_node *node)
+{
+    await_forgotten(node, api_runtime_now_ns(node->runtime) + LAST_BREATH_NS);
 }
 
 static int begin_start(struct p2p_node *node, struct waiter *waiter)
@@ -389,6 +392,14 @@ int p2p_node_close(struct p2p_node *node, int timeout_ms)
     if (!error)
         await_last_breath(node);
     return error;
+}
+
+void p2p_node_free(struct p2p_node *node)
+{
+    if (!node || p2p_node_close(node, -1) < 0)
+        return;
+    await_forgotten(node, UINT64_MAX);
+    free_parts(node);
 }
 
 void node_closed(struct p2p_node *node, int start_error)

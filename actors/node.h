@@ -100,6 +100,7 @@ struct p2p_node {
     int64_t connections;        /* secured or in handshake, both directions */
     int64_t handshakes_in;      /* inbound, under way */
     int closing;                /* atomic: the way down has begun */
+    int64_t stream_mail;        /* atomic: mail of the application to its streams, under way */
     /* The rest is node.c's. */
     struct node_private *own;
 };

@@ -346,9 +346,11 @@ static void pump_down(struct actor_context *context, struct root *root)
 {
     struct scope_stats stats;
     bool down = go_down(context, root);
+    /* Before the actors: mail that nobody took becomes one.  Acquire pairs with the release at its end. */
+    bool mail = __atomic_load_n(&node_of(context)->stream_mail, __ATOMIC_ACQUIRE) > 0;
 
     scope_stats_read(context->scope, &stats);
-    if (!down || stats.actors_live > 1) {
+    if (!down || mail || stats.actors_live > 1) {
         complain_if_slow(context, root, stats.actors_live);
         actor_deadline(context, context->now_ns + (down ? NODE_LAST_LOOK_NS : NODE_CLOSE_SLOW_NS));
         return;

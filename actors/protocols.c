@@ -45,7 +45,7 @@ void protocols_free(struct protocols *protocols)
 }
 
 /* It must fit a multistream message of its own, which a newline ends. */
-static bool valid_name(const char *name, size_t length)
+bool protocols_name_is_valid(const char *name, size_t length)
 {
     if (length == 0 || length >= P2P_PROTOCOL_BYTES_MAX)
         return false;
@@ -103,7 +103,7 @@ int protocols_add(struct protocols *protocols, const struct protocol *protocol)
 {
     size_t length = protocol->name ? strlen(protocol->name) : 0;
 
-    if (!valid_name(protocol->name, length) || (protocol->flags & ~(unsigned)P2P_HANDLE_PREFIX))
+    if (!protocols_name_is_valid(protocol->name, length) || (protocol->flags & ~(unsigned)P2P_HANDLE_PREFIX))
         return P2P_ERR_CALL_INVALID;
     pthread_rwlock_wrlock(&protocols->lock);
     int error = add_locked(protocols, protocol, length);

@@ -9,6 +9,10 @@
 
 struct protocols;
 
+/* An id that we register or propose: 1 to P2P_PROTOCOL_BYTES_MAX - 1 bytes, none
+ * of them a blank or a control character. */
+bool protocols_name_is_valid(const char *name, size_t length);
+
 struct protocols *protocols_new(void);
 void protocols_free(struct protocols *protocols);
 /* Adds one; its name is copied.  P2P_ERR_CALL_INVALID (name), _EXISTS, _FULL,

@@ -457,11 +457,11 @@ void session_tell_close(struct p2p_node *node, struct actor_ref session, uint32_
 
 static void on_open_stream(struct actor_context *context, struct session *session, struct message *message)
 {
-    struct p2p_stream *stream;
+    struct stream_mail mail;
 
     (void)context;
-    memcpy(&stream, message->buffer->data, sizeof(stream));
-    session_open_stream(session, stream_ref(stream));
+    stream_mail_take(&mail, message);
+    session_open_stream(session, stream_ref(mail.stream));
 }
 
 static void on_ping(struct actor_context *context, struct session *session, struct message *message)
@@ -515,22 +515,22 @@ void session_tell_push(struct p2p_node *node, struct actor_ref session)
 
 static void on_stream(struct actor_context *context, struct session *session, struct message *message)
 {
-    struct p2p_stream *stream;
+    struct stream_mail mail;
 
     (void)context;
     (void)session;
-    memcpy(&stream, message->buffer->data, sizeof(stream));
-    stream_absorb(stream);
+    stream_mail_take(&mail, message);
+    stream_absorb(mail.stream);
 }
 
 static void on_run(struct actor_context *context, struct session *session, struct message *message)
 {
-    struct stream_run run;
+    struct stream_mail mail;
 
     (void)context;
     (void)session;
-    memcpy(&run, message->buffer->data, sizeof(run));
-    run.function(run.stream, run.argument);
+    stream_mail_take(&mail, message);
+    stream_mail_run(&mail);
 }
 
 static void on_settled(struct actor_context *context, struct session *session, struct message *message)

@@ -24,17 +24,22 @@ static const char *const *security_names(const struct session *session)
     return session->node->config.security ? noise_names : plaintext_names;
 }
 
-/* Moves what multistream has to say to a queue. */
+/* Moves all that multistream has to say to a queue. */
 static int collect_select(struct session *session, struct slices *queue)
 {
-    struct session_handshake *handshake = session->handshake;
-    uint8_t out[MULTISTREAM_NAME_BYTES_MAX * 2];
-    size_t written = 0;
-    int error = multistream_send(&handshake->select, out, sizeof(out), &written);
+    struct multistream *select = &session->handshake->select;
 
-    if (error != 0)
-        return error;
-    return slices_copy_in(queue, NULL, out, written) == written ? 0 : P2P_ERR_CALL_NOMEM;
+    while (multistream_wants_send(select)) {
+        uint8_t out[MULTISTREAM_TOKEN_BYTES_MAX];
+        size_t written = 0;
+        int error = multistream_send(select, out, sizeof(out), &written);
+
+        if (error != 0)
+            return error;
+        if (slices_copy_in(queue, NULL, out, written) != written)
+            return P2P_ERR_CALL_NOMEM;
+    }
+    return 0;
 }
 
 static int collect_noise(struct session *session)

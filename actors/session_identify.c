@@ -135,6 +135,8 @@ struct p2p_stream *session_stream_new(struct session *session, const char *name,
         return NULL;
     }
     stream->flags |= STREAM_INLINE | STREAM_OUTBOUND;
+    stream->session_ref = session->self;
+    stream->peer = session->peer;
     stream->callbacks = *callbacks;
     stream->user = user;
     return stream;

@@ -152,6 +152,8 @@ void session_feed_deferred(struct session *session);
 int session_muxed(struct session *session, struct buffer *buffer, uint32_t offset, uint32_t length);
 /* Takes a new stream of ours; its fate is told through it. */
 void session_open_stream(struct session *session, struct p2p_stream *stream);
+/* Nobody waits any more for it to open. */
+void session_give_up_open(struct session *session, struct p2p_stream *stream);
 void session_retry_pending(struct session *session);
 void session_stream_ready(struct session *session, struct p2p_stream *stream);
 void session_run_ready(struct session *session);

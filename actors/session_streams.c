@@ -34,8 +34,6 @@ static void attach(struct session *session, struct p2p_stream *stream)
 {
     stream->session = session;
     stream->worker = session->local->worker;
-    stream->session_ref = session->self;
-    stream->peer = session->peer;
     stream->previous = NULL;
     stream->next = session->streams;
     if (session->streams != NULL)
@@ -202,35 +200,17 @@ void session_stream_settle(struct session *session, struct p2p_stream *stream)
     session_stream_forget(session, stream);
 }
 
-/* Those that the session has let go of have no other chance to hear of their end. */
-static void clear_ready(struct session *session)
-{
-    while (session->ready != NULL) {
-        struct p2p_stream *stream = session->ready;
-
-        session->ready = stream->ready_next;
-        if (session->ready == NULL)
-            session->ready_tail = NULL;
-        stream->flags &= ~(uint32_t)STREAM_READY;
-        stream->ready_next = NULL;
-        if (stream->session == NULL)
-            stream_run_callbacks(stream);
-        stream_unref(stream);
-    }
-}
-
+/* Those that ended before may still wait to be told so. */
 void session_fail_streams(struct session *session, int error)
 {
-    clear_ready(session);
     while (session->streams != NULL) {
-        struct p2p_stream *stream = stream_ref(session->streams);
+        struct p2p_stream *stream = session->streams;
 
         stream_fail(stream, error, 0);
         session_stream_forget(session, stream);
-        stream_run_callbacks(stream);
-        stream_unref(stream);
     }
-    clear_ready(session);
+    while (session->ready != NULL)
+        session_run_ready(session);
 }
 
 void session_expire_streams(struct session *session, uint64_t now_ns)
@@ -255,19 +235,24 @@ void session_expire_streams(struct session *session, uint64_t now_ns)
 
 /* ---- Opening ------------------------------------------------------------- */
 
+/* All that multistream has to say: an accept that stayed behind would leave both
+ * sides waiting. */
 static int queue_negotiation(struct session *session, struct p2p_stream *stream)
 {
-    uint8_t out[2 * MULTISTREAM_NAME_BYTES_MAX];
-    size_t written = 0;
-    int error = multistream_send(stream->negotiation, out, sizeof(out), &written);
+    while (multistream_wants_send(stream->negotiation)) {
+        uint8_t out[MULTISTREAM_TOKEN_BYTES_MAX];
+        size_t written = 0, queued;
+        int error = multistream_send(stream->negotiation, out, sizeof(out), &written);
 
-    if (error != 0 || written == 0)
-        return error;
-    if (slices_copy_in(&stream->send, pool_of(session), out, written) != written)
-        return P2P_ERR_CALL_NOMEM;
-    session->queued_bytes += written;
-    count(session, NODE_STREAM_BYTES_HELD, (int64_t)written);
-    yamux_queue(&session->yamux, &stream->mux, (uint32_t)written);
+        if (error != 0)
+            return error;
+        queued = slices_copy_in(&stream->send, pool_of(session), out, written);
+        session->queued_bytes += queued;
+        count(session, NODE_STREAM_BYTES_HELD, (int64_t)queued);
+        yamux_queue(&session->yamux, &stream->mux, (uint32_t)queued);
+        if (queued != written)
+            return P2P_ERR_CALL_NOMEM;
+    }
     return 0;
 }
 
@@ -287,11 +272,9 @@ static int begin_negotiation(struct session *session, struct p2p_stream *stream)
     return queue_negotiation(session, stream);
 }
 
-static void refuse_open(struct session *session, struct p2p_stream *stream, int error)
+static void refuse_open(struct p2p_stream *stream, int error)
 {
-    (void)session;
-    stream_fail(stream, error, 0);
-    stream_run_callbacks(stream);
+    stream_not_opened(stream, error);
     stream_unref(stream);
 }
 
@@ -359,15 +342,14 @@ void session_open_stream(struct session *session, struct p2p_stream *stream)
     int error;
 
     stream->worker = session->local->worker;
-    stream->peer = session->peer;
     if (!session_is_open(session)) {
-        refuse_open(session, stream, P2P_ERR_CONN_CLOSED);
+        refuse_open(stream, P2P_ERR_CONN_CLOSED);
         return;
     }
     guess_protocol(session, stream);
     stream->flags |= STREAM_OUTBOUND;
     if (session->pending != NULL && session->pending_count >= SESSION_PENDING_OPENS_MAX) {
-        refuse_open(session, stream, P2P_ERR_STREAM_LIMIT);
+        refuse_open(stream, P2P_ERR_STREAM_LIMIT);
         return;
     }
     attach(session, stream);
@@ -377,6 +359,14 @@ void session_open_stream(struct session *session, struct p2p_stream *stream)
         wait_for_backlog(session, stream);
     else if (error != 0)
         open_failed(session, stream, error);
+}
+
+void session_give_up_open(struct session *session, struct p2p_stream *stream)
+{
+    if ((stream->flags & STREAM_PENDING) == 0)
+        yamux_reset(&session->yamux, &stream->mux, 0);
+    stream_fail(stream, P2P_ERR_CALL_CANCELLED, 0);
+    session_stream_forget(session, stream);
 }
 
 void session_retry_pending(struct session *session)
@@ -414,6 +404,8 @@ static void on_open(struct session *session, uint32_t id)
             stream_unref(stream);
         return;
     }
+    stream->session_ref = session->self;
+    stream->peer = session->peer;
     attach(session, stream);
     count(session, NODE_STREAMS_IN, 1);
     PROBE_STREAM_OPEN(session->socket, id);
@@ -443,20 +435,16 @@ static int bind_protocol(struct p2p_stream *stream, const struct protocol *proto
 static const char *agreed_name(struct p2p_stream *stream, const struct protocol *protocol, const char *name,
                                size_t length)
 {
-    char *copy;
-    const char *const *names;
+    char copy[MULTISTREAM_NAME_BYTES_MAX];
+    const char *names[] = {copy};
 
     if (strlen(protocol->name) == length && memcmp(protocol->name, name, length) == 0)
         return protocol->name;
-    copy = strndup(name, length);
-    if (copy == NULL)
+    memcpy(copy, name, length);
+    copy[length] = '\0';
+    /* With a zero inside it could not be told as a string. */
+    if (strlen(copy) != length || stream_set_names(stream, names, 1) != 0)
         return NULL;
-    names = (const char *const *)&copy;
-    if (stream_set_names(stream, names, 1) != 0) {
-        free(copy);
-        return NULL;
-    }
-    free(copy);
     return stream_names(stream)[0];
 }
 
@@ -582,12 +570,8 @@ static void on_data(struct session *session, struct p2p_stream *stream, struct b
 static void on_fin(struct session *session, struct p2p_stream *stream)
 {
     assert(stream != NULL);
-    if (stream->negotiation != NULL && (stream->flags & STREAM_OPTIMISTIC) == 0) {
-        negotiation_failed(session, stream, P2P_ERR_STREAM_REFUSED);
-        return;
-    }
     if (stream->negotiation != NULL) {
-        /* It closed without the echo: it did not take the protocol. */
+        /* It closed before both agreed, an optimistic one without the echo: it did not take the protocol. */
         negotiation_failed(session, stream, P2P_ERR_STREAM_REFUSED);
         return;
     }

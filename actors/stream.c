@@ -3,6 +3,7 @@
 #include "actors/api_runtime.h"
 #include "actors/session_state.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,8 +67,7 @@ void stream_unref(struct p2p_stream *stream)
     slices_clear(&stream->send);
     shared_free(stream->shared);
     free(stream->names);
-    if (stream->opener != NULL)
-        waiter_finish(stream->opener, P2P_ERR_CONN_CLOSED);
+    assert(stream->opener == NULL); /* it has heard, or was taken back */
     local = local_current();
     if (local != NULL)
         cache_free(&local->streams, stream);
@@ -80,15 +80,9 @@ int stream_set_names(struct p2p_stream *stream, const char *const *names, size_t
     size_t bytes = number * sizeof(char *);
     char *text;
 
-    if (number == 0 || number > STREAM_NAMES_MAX)
-        return P2P_ERR_CALL_INVALID;
-    for (size_t i = 0; i < number; i++) {
-        size_t length = names[i] != NULL ? strlen(names[i]) : 0;
-
-        if (length == 0 || length > MULTISTREAM_NAME_BYTES_MAX - 1)
-            return P2P_ERR_CALL_INVALID;
-        bytes += length + 1;
-    }
+    assert(number > 0 && number <= P2P_PROTOCOLS_MAX);
+    for (size_t i = 0; i < number; i++)
+        bytes += strlen(names[i]) + 1;
     stream->names = malloc(bytes);
     if (stream->names == NULL)
         return P2P_ERR_CALL_NOMEM;
@@ -138,6 +132,12 @@ void stream_fail(struct p2p_stream *stream, int error, uint32_t peer_code)
     stream->peer_code = peer_code;
     if (stream->session != NULL)
         session_stream_ready(stream->session, stream);
+}
+
+void stream_not_opened(struct p2p_stream *stream, int error)
+{
+    stream_fail(stream, error, 0);
+    stream_run_callbacks(stream);
 }
 
 void stream_drop_unread(struct p2p_stream *stream)
@@ -393,31 +393,13 @@ void stream_run_callbacks(struct p2p_stream *stream)
 
 /* ---- Messages from the application's threads ------------------------------ */
 
-static void kick_dropped(void *data)
-{
-    struct p2p_stream *stream;
-
-    memcpy(&stream, data, sizeof(stream));
-    stream_unref(stream);
-}
-
-static int post_stream(struct p2p_stream *stream, unsigned type)
-{
-    struct message message = {.type = (uint16_t)type, .kind = MESSAGE_CONTROL, .to = stream->session_ref};
-
-    message.buffer = buffer_new_parcel(sizeof(stream), kick_dropped);
-    if (message.buffer == NULL)
-        return P2P_ERR_CALL_NOMEM;
-    stream_ref(stream); /* let go of when the parcel is dropped, handled or not */
-    memcpy(message.buffer->data, &stream, sizeof(stream));
-    return node_post(stream->node, &message);
-}
-
 void stream_kick(struct p2p_stream *stream)
 {
+    struct stream_mail mail = {.stream = stream}; /* without a session there is nothing to do for it */
+
     if (stream->shared->kicked)
         return;
-    stream->shared->kicked = post_stream(stream, SESSION_MSG_STREAM) == 0;
+    stream->shared->kicked = stream_mail_post(&mail, SESSION_MSG_STREAM) == 0;
 }
 
 static void send_absorbed(struct p2p_stream *stream, struct slices *send, bool fin)

@@ -3,6 +3,7 @@
 
 #include "actors/app.h"
 #include "actors/node.h"
+#include "actors/session.h"
 #include "actors/slices.h"
 #include "actors/waiter.h"
 #include "net/multistream.h"
@@ -40,7 +41,6 @@ enum stream_flags {
 
 enum stream_limits {
     STREAM_LINGER_NS_MAX = 10000000000ull, /* a peer that never ends its side is reset after this; ours */
-    STREAM_NAMES_MAX = 16,                 /* protocols proposed for one stream */
     STREAM_FIRST_SEND_BYTES_MAX = 65536,   /* written before the worker has said what there is room for; ours */
 };
 
@@ -117,7 +117,7 @@ struct p2p_stream *stream_new(struct p2p_node *node);
 struct stream_shared *stream_shared_new(void);
 struct p2p_stream *stream_ref(struct p2p_stream *stream);
 void stream_unref(struct p2p_stream *stream);
-/* Copies the proposals.  0, P2P_ERR_CALL_INVALID or P2P_ERR_CALL_NOMEM. */
+/* Copies the names, 1 to P2P_PROTOCOLS_MAX.  0 or P2P_ERR_CALL_NOMEM. */
 int stream_set_names(struct p2p_stream *stream, const char *const *names, size_t count);
 const char *const *stream_names(const struct p2p_stream *stream);
 /* Has its worker look at the shared part; shared->lock is held. */
@@ -127,12 +127,24 @@ void stream_kick(struct p2p_stream *stream);
 int stream_read_end(const struct p2p_stream *stream);
 int stream_write_check(const struct p2p_stream *stream);
 
-/* What p2p_stream_run() carries. */
-struct stream_run {
+/* What the application's threads send to a stream's worker.  Whoever receives
+ * it sets `taken`.  What nobody takes, because the connection has ended, calls
+ * its function on that worker all the same. */
+struct stream_mail {
     struct p2p_stream *stream;
-    void (*function)(struct p2p_stream *stream, void *argument);
+    void (*function)(struct p2p_stream *stream, void *argument); /* may be NULL */
     void *argument;
+    bool always; /* also when the application holds the stream no more */
+    bool taken;
 };
+
+/* Sends `mail`, which is copied, to the stream's session as a message of that
+ * type; the stream's reference is added.  0, P2P_ERR_CALL_NOMEM, or
+ * P2P_ERR_CALL_FULL for SESSION_MSG_OPEN_STREAM. */
+int stream_mail_post(const struct stream_mail *mail, unsigned type);
+/* Takes it out of a message: its reference still goes with the message. */
+void stream_mail_take(struct stream_mail *out, struct message *message);
+void stream_mail_run(const struct stream_mail *mail);
 
 /* The rest of calls that began on another thread; for p2p_stream_run(). */
 void stream_lent_back(struct p2p_stream *stream, void *bytes);
@@ -142,6 +154,8 @@ void stream_end_reset(struct p2p_stream *stream, void *code);
 /* The session's side, worker only. */
 void stream_deliver(struct p2p_stream *stream, struct buffer *buffer, uint32_t offset, uint32_t length);
 void stream_deliver_fin(struct p2p_stream *stream);
+/* It could not be opened, and its session will not say so. */
+void stream_not_opened(struct p2p_stream *stream, int error);
 /* Ends it for the application: reset by the peer (`peer_code`), or its
  * connection has ended. */
 void stream_fail(struct p2p_stream *stream, int error, uint32_t peer_code);

@@ -226,24 +226,10 @@ void *p2p_stream_user(const struct p2p_stream *stream)
 
 /* ---- Running on the worker ------------------------------------------------ */
 
-static void run_dropped(void *data)
-{
-    struct stream_run run;
-
-    memcpy(&run, data, sizeof(run));
-    stream_unref(run.stream);
-}
-
 int p2p_stream_run(struct p2p_stream *stream, void (*function)(struct p2p_stream *stream, void *argument),
                    void *argument)
 {
-    struct stream_run run = {.stream = stream, .function = function, .argument = argument};
-    struct message message = {.type = SESSION_MSG_RUN, .kind = MESSAGE_CONTROL, .to = stream->session_ref};
+    struct stream_mail mail = {.stream = stream, .function = function, .argument = argument};
 
-    message.buffer = buffer_new_parcel(sizeof(run), run_dropped);
-    if (message.buffer == NULL)
-        return P2P_ERR_CALL_NOMEM;
-    stream_ref(stream);
-    memcpy(message.buffer->data, &run, sizeof(run));
-    return node_post(stream->node, &message);
+    return stream_mail_post(&mail, SESSION_MSG_RUN);
 }

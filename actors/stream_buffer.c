@@ -168,7 +168,10 @@ static void lent_back(struct p2p_stream *stream, uint32_t bytes)
         if (stream->session != NULL)
             session_stream_consumed(stream->session, stream, bytes);
     } else {
-        (void)p2p_stream_run(stream, stream_lent_back, (void *)(uintptr_t)bytes);
+        struct stream_mail mail = {.stream = stream, .function = stream_lent_back,
+                                   .argument = (void *)(uintptr_t)bytes, .always = true};
+
+        (void)stream_mail_post(&mail, SESSION_MSG_RUN);
     }
 }
 

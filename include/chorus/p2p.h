@@ -347,15 +347,19 @@ P2P_API int p2p_node_unhandle(struct p2p_node *node, const char *protocol);
 
 /* Opens an EVENT stream to a connected peer with the first of `protocols` that
  * it takes.  One protocol, or one that identify has told us of, costs no round
- * trip: a refusal then shows at the first read. */
+ * trip: a refusal then shows at the first read.  With 256 streams that the peer
+ * has not acknowledged an open waits for its turn, 10 s at most
+ * (P2P_ERR_STREAM_TIMEOUT).  After P2P_ERR_CALL_TIMEOUT nothing is left of it. */
 P2P_API int p2p_stream_open(struct p2p_node *node, struct p2p_stream **out, const char *id,
                             const char *const *protocols, size_t protocol_count, int timeout_ms,
                             struct p2p_error_text *error);
-/* The same without waiting: P2P_EVENT_STREAM_OPENED or
- * P2P_EVENT_STREAM_OPEN_FAILED with `request`. */
+/* The same without waiting: 0, and P2P_EVENT_STREAM_OPENED or
+ * P2P_EVENT_STREAM_OPEN_FAILED with `request`; or P2P_ERR_NODE_CLOSING and no
+ * event. */
 P2P_API int p2p_stream_open_start(struct p2p_node *node, uint64_t request, const char *id,
                                   const char *const *protocols, size_t protocol_count);
-/* An INLINE stream: `opened` or `failed` is called on its worker. */
+/* An INLINE stream: `opened` or `failed` is called on its worker, unless an
+ * error is returned. */
 P2P_API int p2p_stream_open_inline(struct p2p_node *node, const char *id, const char *const *protocols,
                                    size_t protocol_count, const struct p2p_stream_callbacks *callbacks, void *user);
 
@@ -402,7 +406,8 @@ P2P_API const char *p2p_stream_protocol(const struct p2p_stream *stream);
 P2P_API struct p2p_node *p2p_stream_node(const struct p2p_stream *stream);
 P2P_API void p2p_stream_set_user(struct p2p_stream *stream, void *user);
 P2P_API void *p2p_stream_user(const struct p2p_stream *stream);
-/* Runs `function` on the stream's worker, soon, if the handle is still held. */
+/* Runs `function` on the stream's worker, soon, if the handle is still held; the
+ * connection may have ended. */
 P2P_API int p2p_stream_run(struct p2p_stream *stream, void (*function)(struct p2p_stream *stream, void *argument),
                            void *argument);
 
@@ -422,7 +427,7 @@ enum p2p_event_type {
     P2P_EVENT_STREAM_WRITABLE,   /* `stream` */
     P2P_EVENT_STREAM_FAILED,     /* `stream`, `error` */
     P2P_EVENT_ADDRESSES_CHANGED, /* p2p_node_addresses() tells */
-    P2P_EVENT_NODE_CLOSED,       /* the last one */
+    P2P_EVENT_NODE_CLOSED,       /* the last one: none comes after it */
 };
 
 struct p2p_event {

@@ -169,6 +169,19 @@ struct Mute {
     ~Mute() { close(descriptor); }
 };
 
+/* A runtime of that kind; in the simulator's case one that lives in `sim`. */
+inline int make_runtime(struct p2p_runtime **out, const World &world, struct sim_world *sim,
+                        struct p2p_error_text *text)
+{
+    struct runtime_config config;
+    runtime_config_init(&config);
+    config.driver = world.driver;
+    config.threads = world.threads;
+    config.workers = world.threads || world.driver == DRIVER_SIM ? 2 : 1;
+    config.sim = sim;
+    return api_runtime_new(out, &config, text);
+}
+
 class NodeTest : public testing::TestWithParam<World>
 {
 public:
@@ -178,14 +191,9 @@ public:
     void SetUp() override
     {
         struct p2p_error_text text = {};
-        struct runtime_config config;
-        runtime_config_init(&config);
-        config.driver = GetParam().driver;
-        config.threads = GetParam().threads;
-        config.workers = GetParam().threads || GetParam().driver == DRIVER_SIM ? 2 : 1;
         if (GetParam().driver == DRIVER_SIM)
-            config.sim = world = sim_world_new(1);
-        int error = api_runtime_new(&runtime, &config, &text);
+            world = sim_world_new(1);
+        int error = make_runtime(&runtime, GetParam(), world, &text);
         if (error && GetParam().driver == DRIVER_URING)
             GTEST_SKIP() << "no io_uring here: " << text.text;
         ASSERT_EQ(error, 0) << text.text;
