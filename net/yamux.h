@@ -29,7 +29,7 @@ enum yamux_limits {
     YAMUX_REFUSALS_MAX = 256,          /* RST waiting for streams that never were; beyond: GoAway */
     YAMUX_PAYLOAD_BYTES_MAX = 65507,   /* one frame in one Noise record: 65,519 - 12 */
     YAMUX_QUANTUM_BYTES = 16384,       /* a stream's turn while several have payload; rust's frame size */
-    YAMUX_RIDE_BYTES_MAX = 1024,       /* a stream's whole queue up to this rides on its SYN or ACK; ours */
+    YAMUX_RIDE_BYTES_MAX = 1024,       /* of a stream's queue that ride on its SYN or ACK; ours */
 };
 
 enum yamux_goaway {

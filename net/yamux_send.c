@@ -32,6 +32,12 @@ static void put_header(struct yamux_chunk *chunk, enum yamux_frame_type type, ui
     memcpy(chunk->header, header, sizeof(header));
 }
 
+/* A code stands where a window update has its delta; a data frame has no room for one. */
+static void put_ending(struct yamux_chunk *chunk, uint16_t flags, uint32_t id, uint32_t code)
+{
+    put_header(chunk, code != 0 ? TYPE_WINDOW : TYPE_DATA, flags, id, code);
+}
+
 /* ---- farewells: what is said for streams that are no more, or never were ---- */
 
 static int farewells_grow(struct yamux *yamux)
@@ -70,7 +76,7 @@ static void say_farewell(struct yamux *yamux, struct yamux_chunk *chunk)
 {
     struct yamux_farewell farewell = yamux->farewells[yamux->farewell_head];
 
-    put_header(chunk, TYPE_WINDOW, farewell.flags, farewell.id, farewell.code);
+    put_ending(chunk, farewell.flags, farewell.id, farewell.code);
     if (farewell.refusal)
         yamux->refusals--;
     else
@@ -120,8 +126,18 @@ static void say_ping(struct yamux *yamux, struct yamux_chunk *chunk)
 
 /* ---- streams ---- */
 
+static void say_window(struct yamux_chunk *chunk, struct yamux_stream *stream, uint16_t flags)
+{
+    uint32_t delta = stream->recv_consumed;
+
+    stream->recv_window += delta;
+    stream->recv_consumed = 0;
+    assert(stream->recv_window + stream->recv_unread <= stream->recv_window_max);
+    put_header(chunk, TYPE_WINDOW, flags, stream->id, delta);
+}
+
 /* A data frame of `length` bytes.  A FIN has a frame of its own, as go's, rust's and js's have: js hears a FIN
- * before the bytes it came with, and loses them. */
+ * before the bytes it came with, and loses them; jvm hears one flag of a frame. */
 static void put_data(struct yamux *yamux, struct yamux_chunk *chunk, struct yamux_stream *stream,
                      uint16_t flags, uint32_t length)
 {
@@ -140,32 +156,33 @@ static void put_data(struct yamux *yamux, struct yamux_chunk *chunk, struct yamu
 }
 
 /* SYNs go out in the order of opening, and so do ACKs of accepting: no wait for
- * a turn to send payload, but a little of it may come along. */
+ * a turn to send payload, but a little of it comes along.  Payload, FIN and RST
+ * go in data frames, as rust's, nim's and jvm's do: zig reads the flags of no others. */
 static void say_control(struct yamux *yamux, struct yamux_chunk *chunk, uint32_t payload_max)
 {
     struct yamux_stream *stream = yamux->control_head;
-    uint16_t pending = stream->pending, flags = pending & (FLAG_SYN | FLAG_ACK | FLAG_FIN | FLAG_RST);
-    uint32_t ride_max = least(least(YAMUX_RIDE_BYTES_MAX, payload_max), stream->send_window), delta = 0;
+    uint16_t pending = stream->pending, flags = pending & (FLAG_SYN | FLAG_ACK);
+    uint32_t ride = least(least(least(YAMUX_RIDE_BYTES_MAX, payload_max), stream->send_window), stream->queued);
 
     yamux_stream_hush(yamux, stream);
     chunk->stream = stream;
-    if (flags & FLAG_RST) {
-        put_header(chunk, TYPE_WINDOW, flags, stream->id, stream->reset_code);
+    if (pending & FLAG_RST) {
+        put_ending(chunk, FLAG_RST, stream->id, stream->reset_code);
         return;
     }
-    if (!(pending & SAY_WINDOW) && stream->queued > 0 && stream->queued <= ride_max) {
-        put_data(yamux, chunk, stream, flags, (uint32_t)stream->queued);
-        return;
-    }
-    if (pending & SAY_WINDOW) {
-        delta = stream->recv_consumed;
-        stream->recv_window += delta;
-        stream->recv_consumed = 0;
-        assert(stream->recv_window + stream->recv_unread <= stream->recv_window_max);
-    }
-    if (flags & FLAG_FIN)
+    if (pending == FLAG_FIN) {
         stream->state |= FIN_SAID;
-    put_header(chunk, TYPE_WINDOW, flags, stream->id, delta);
+        put_ending(chunk, FLAG_FIN, stream->id, 0);
+        return;
+    }
+    if (pending & SAY_WINDOW)
+        say_window(chunk, stream, flags);
+    else if (ride > 0)
+        put_data(yamux, chunk, stream, flags, ride);
+    else
+        put_header(chunk, TYPE_WINDOW, flags, stream->id, 0);
+    if (pending & FLAG_FIN)
+        yamux_stream_say(yamux, stream, FLAG_FIN);
 }
 
 /* Deficit round robin; who is alone sends whole frames. */

@@ -1,5 +1,7 @@
 #include "yamux_support.h"
 
+#include <algorithm>
+
 TEST(Yamux, OpensWithASynAndTakesTheAck)
 {
     Peer client(true), server(false);
@@ -30,7 +32,7 @@ TEST(Yamux, ALittlePayloadRidesOnSynAndAckButFinComesAlone)
     wire = client.say();
     ASSERT_EQ(frames_of(wire).size(), 2u);
     expect_frame(frames_of(wire)[0], DATA, SYN, 1, 7);
-    expect_frame(frames_of(wire)[1], WINDOW, FIN, 1, 0);
+    expect_frame(frames_of(wire)[1], DATA, FIN, 1, 0);
     server.consuming = false;
     EXPECT_EQ(server.feed(wire), 0);
     EXPECT_EQ(server.at(1).in, "request");
@@ -40,7 +42,7 @@ TEST(Yamux, ALittlePayloadRidesOnSynAndAckButFinComesAlone)
     wire = server.say();
     ASSERT_EQ(frames_of(wire).size(), 2u);
     expect_frame(frames_of(wire)[0], DATA, ACK, 1, 6);
-    expect_frame(frames_of(wire)[1], WINDOW, FIN, 1, 0);
+    expect_frame(frames_of(wire)[1], DATA, FIN, 1, 0);
     EXPECT_TRUE(yamux_finished(&server.at(1).yamux));
     EXPECT_EQ(client.feed(wire), 0);
     EXPECT_TRUE(yamux_finished(&stream->yamux));
@@ -49,8 +51,9 @@ TEST(Yamux, ALittlePayloadRidesOnSynAndAckButFinComesAlone)
     EXPECT_EQ(client.say() + server.say(), "");
 }
 
-TEST(Yamux, LargePayloadFollowsItsSyn)
+TEST(Yamux, TheFrontOfLargePayloadRidesOnItsSyn)
 {
+    const uint32_t rest = 200000 - YAMUX_RIDE_BYTES_MAX;
     Peer client(true);
     Stream *stream = client.open();
 
@@ -58,10 +61,48 @@ TEST(Yamux, LargePayloadFollowsItsSyn)
     yamux_close_write(&client.yamux, &stream->yamux);
     auto said = client.said();
     ASSERT_EQ(said.size(), 6u);
-    expect_frame(said[0], WINDOW, SYN, 1, 0);
+    expect_frame(said[0], DATA, SYN, 1, YAMUX_RIDE_BYTES_MAX);
     expect_frame(said[1], DATA, 0, 1, YAMUX_PAYLOAD_BYTES_MAX);
-    expect_frame(said[4], DATA, 0, 1, 200000 - 3 * YAMUX_PAYLOAD_BYTES_MAX);
-    expect_frame(said[5], WINDOW, FIN, 1, 0);
+    expect_frame(said[4], DATA, 0, 1, rest - 3 * YAMUX_PAYLOAD_BYTES_MAX);
+    expect_frame(said[5], DATA, FIN, 1, 0);
+}
+
+/* zig reads the flags of data frames only, jvm one flag of a frame. */
+TEST(Yamux, WithBytesToSendAllFlagsGoOneByOneInDataFrames)
+{
+    for (size_t bytes : {size_t(1), size_t(YAMUX_RIDE_BYTES_MAX), size_t(5000)}) {
+        Peer client(true);
+        Stream *closed = client.open();
+        client.write(*closed, std::string(bytes, 'x'));
+        yamux_close_write(&client.yamux, &closed->yamux);
+        Stream *reset = client.open();
+        client.write(*reset, "x");
+        struct yamux_chunk chunk;
+        ASSERT_TRUE(client.send_one(&chunk) && client.send_one(&chunk)); /* SYN */
+        yamux_reset(&client.yamux, &reset->yamux, 0);
+        reset->clear();
+        auto said = client.said();
+        for (const Frame &frame : said) {
+            EXPECT_EQ(frame.type, (unsigned)DATA);
+            EXPECT_LE(__builtin_popcount(frame.flags), 1);
+        }
+        EXPECT_EQ(std::count_if(said.begin(), said.end(), [](const Frame &frame) { return frame.flags == RST; }), 1);
+    }
+}
+
+TEST(Yamux, AFinWaitsForTheWindowUpdateBeforeIt)
+{
+    Peer client(true);
+    Stream *stream = client.open();
+
+    client.say();
+    ASSERT_EQ(client.feed(data_frame(ACK, 1, std::string(200000, 'x'))), 0); /* consumed: an update is due */
+    yamux_close_write(&client.yamux, &stream->yamux);
+    auto said = client.said();
+    ASSERT_EQ(said.size(), 2u);
+    expect_frame(said[0], WINDOW, 0, 1, 200000);
+    expect_frame(said[1], DATA, FIN, 1, 0);
+    EXPECT_EQ(client.say(), "");
 }
 
 TEST(Yamux, OneFrameYieldsOpenThenDataThenFin)
@@ -465,9 +506,9 @@ TEST(Yamux, WhatAForgottenStreamOwesIsStillSaid)
     EXPECT_EQ(server.yamux.streams_in, 4u);
     auto said = server.said();
     ASSERT_EQ(said.size(), 4u);
-    expect_frame(said[0], WINDOW, ACK | FIN, 1, 0);
-    expect_frame(said[1], WINDOW, RST, 3, 0);
-    expect_frame(said[2], WINDOW, RST, 5, 0);
+    expect_frame(said[0], DATA, ACK | FIN, 1, 0);
+    expect_frame(said[1], DATA, RST, 3, 0);
+    expect_frame(said[2], DATA, RST, 5, 0);
     expect_frame(said[3], WINDOW, RST, 7, 77);
     EXPECT_EQ(server.yamux.streams_in, 0u);
     EXPECT_EQ(server.yamux.farewells, nullptr);
