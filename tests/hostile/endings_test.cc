@@ -1,0 +1,124 @@
+#include "tests/hostile/attacker.h"
+#include "tests/hostile/victim.h"
+
+#include <atomic>
+#include <cstring>
+
+#include "chorus/p2p.h"
+
+/* What an application hears when a stream and its connection end in one breath.
+ * The attacked node is this process's own. */
+
+namespace {
+
+class Breath : public testing::TestWithParam<Driver>
+{
+protected:
+    struct p2p_node *node = nullptr;
+    uint16_t port = 0;
+    std::atomic<int> opened{0}, failed{0};
+
+    static void count_opened(struct p2p_stream *stream, void *)
+    {
+        auto *self = static_cast<Breath *>(p2p_stream_user(stream));
+        self->opened++;
+    }
+
+    static void count_failed(struct p2p_stream *stream, void *user, int)
+    {
+        static_cast<Breath *>(user)->failed++;
+        p2p_stream_close(stream);
+    }
+
+    void SetUp() override
+    {
+        static const struct p2p_stream_callbacks counting = {count_opened, nullptr, nullptr, count_failed};
+        struct p2p_error_text text = {};
+        struct p2p_config *config = p2p_config_new();
+        struct p2p_address address;
+        size_t count = 0;
+
+        p2p_config_listen(config, "/ip4/127.0.0.1/tcp/0", nullptr);
+        p2p_config_workers(config, 1);
+        p2p_config_driver(config, GetParam() == Driver::URING ? P2P_DRIVER_AUTO : P2P_DRIVER_EPOLL);
+        ASSERT_EQ(p2p_node_new(&node, config, nullptr, &text), 0) << text.text;
+        p2p_config_free(config);
+        ASSERT_EQ(p2p_node_handle(node, "/event/1.0.0", 0, nullptr, nullptr), 0);
+        ASSERT_EQ(p2p_node_handle(node, "/inline/1.0.0", 0, &counting, this), 0);
+        ASSERT_EQ(p2p_node_start(node, &text), 0) << text.text;
+        ASSERT_EQ(p2p_node_addresses(node, &address, 1, &count), 0);
+        port = static_cast<uint16_t>(atoi(strstr(address.text, "/tcp/") + 5));
+    }
+
+    void TearDown() override { p2p_node_free(node); }
+
+    struct p2p_event await(enum p2p_event_type type)
+    {
+        struct p2p_event event = {};
+        while (p2p_node_wait_event(node, &event, PATIENCE_MS) == 0) {
+            if (event.type == type)
+                return event;
+        }
+        ADD_FAILURE() << "no event of type " << type;
+        return {};
+    }
+
+    /* The last record, and one that nobody sealed: the connection ends there and then. */
+    static void say_and_break(Attacker &attacker, const std::string &plain)
+    {
+        ASSERT_TRUE(attacker.send(attacker.record(plain) + noise_frame(noise_bytes(32))));
+    }
+};
+
+INSTANTIATE_TEST_SUITE_P(, Breath, both_drivers, driver_suffix);
+
+TEST_P(Breath, EventsTellOfAResetJustBeforeTheEnd)
+{
+    Attacker attacker(port);
+    ASSERT_TRUE(attacker.reach(Stage::MUXED));
+    uint32_t id = attacker.open("/event/1.0.0");
+    ASSERT_NE(id, 0u);
+    struct p2p_stream *stream = await(P2P_EVENT_STREAM_INCOMING).stream;
+    ASSERT_NE(stream, nullptr);
+    say_and_break(attacker, frame(WINDOW, RST, id, 77));
+    char byte;
+    EXPECT_EQ(p2p_stream_read_wait(stream, &byte, 1, PATIENCE_MS), P2P_ERR_STREAM_RESET);
+    EXPECT_EQ(p2p_stream_error_code(stream), 77u);
+    EXPECT_EQ(await(P2P_EVENT_STREAM_FAILED).stream, stream);
+    p2p_stream_close(stream);
+}
+
+TEST_P(Breath, CallbacksTellOfAResetJustBeforeTheEnd)
+{
+    Attacker attacker(port);
+    ASSERT_TRUE(attacker.reach(Stage::MUXED));
+    uint32_t id = attacker.open("/inline/1.0.0");
+    ASSERT_NE(id, 0u);
+    ASSERT_TRUE(attacker.pings());
+    EXPECT_EQ(opened, 1);
+    say_and_break(attacker, frame(WINDOW, RST, id, 77));
+    await(P2P_EVENT_PEER_DISCONNECTED);
+    p2p_node_close(node, -1);
+    EXPECT_EQ(failed, 1);
+}
+
+/* Opened, reset and gone at once: nothing of it is left with the node. */
+TEST_P(Breath, StreamsThatLiveForOneRecordAreLetGo)
+{
+    for (const char *protocol : {"/inline/1.0.0", "/ipfs/ping/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/id/1.0.0"}) {
+        Attacker attacker(port);
+        ASSERT_TRUE(attacker.reach(Stage::MUXED));
+        std::string all;
+        for (uint32_t id = 1; id < 20; id += 2)
+            all += data(SYN, id, proposal(protocol)) + frame(WINDOW, RST, id, 0);
+        say_and_break(attacker, all);
+        await(P2P_EVENT_PEER_DISCONNECTED);
+    }
+    p2p_node_close(node, -1);
+    EXPECT_EQ(opened, failed);
+    int64_t streams = -1;
+    ASSERT_EQ(p2p_node_counter(node, &streams, "streams"), 0);
+    EXPECT_EQ(streams, 0);
+}
+
+} // namespace
