@@ -308,7 +308,8 @@ static void hand_over(struct p2p_stream *stream)
     if (stream->flags & STREAM_TELL_FIN && shared->error == 0)
         shared->error = P2P_ERR_STREAM_EOF;
     if (stream->flags & STREAM_FAILED && (stream->flags & STREAM_TOLD_FAILED) == 0) {
-        shared->error = stream->error;
+        if (shared->error == 0) /* what came whole stays so */
+            shared->error = stream->error;
         shared->write_error = stream->error;
         shared->peer_code = stream->peer_code;
         bits |= APP_STREAM_FAILED;

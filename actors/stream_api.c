@@ -10,9 +10,9 @@
 
 int stream_read_end(const struct p2p_stream *stream)
 {
-    if (stream->flags & STREAM_FAILED)
-        return stream->error;
-    return stream->flags & STREAM_FIN_RECEIVED ? P2P_ERR_STREAM_EOF : P2P_ERR_CALL_AGAIN;
+    if (stream->flags & STREAM_FIN_RECEIVED)
+        return P2P_ERR_STREAM_EOF; /* it was whole, whatever came after */
+    return stream->flags & STREAM_FAILED ? stream->error : P2P_ERR_CALL_AGAIN;
 }
 
 static int64_t read_shared(struct p2p_stream *stream, void *out, size_t capacity)

@@ -364,8 +364,9 @@ P2P_API int p2p_stream_open_inline(struct p2p_node *node, const char *id, const 
                                    size_t protocol_count, const struct p2p_stream_callbacks *callbacks, void *user);
 
 /* Copies what is there, at most `capacity` bytes.  P2P_ERR_CALL_AGAIN when
- * nothing is, P2P_ERR_STREAM_EOF after the peer's last byte,
- * P2P_ERR_STREAM_RESET, or the connection's end. */
+ * nothing is, P2P_ERR_STREAM_EOF after the peer's last byte, whatever became of
+ * stream and connection since; where that did not come, P2P_ERR_STREAM_RESET or
+ * the connection's end. */
 P2P_API int64_t p2p_stream_read(struct p2p_stream *stream, void *out, size_t capacity);
 /* Takes over as many bytes as there is room for; fewer than `length` means:
  * wait for WRITABLE.  P2P_ERR_CALL_AGAIN for none. */

@@ -102,6 +102,36 @@ TEST_P(Breath, CallbacksTellOfAResetJustBeforeTheEnd)
     EXPECT_EQ(failed, 1);
 }
 
+/* An answer and its end, and then the connection breaks: the answer is whole. */
+TEST_P(Breath, AnAnswerThatCameWholeEndsInItsEnd)
+{
+    Attacker attacker(port);
+    ASSERT_TRUE(attacker.reach(Stage::MUXED));
+    uint32_t id = attacker.open("/event/1.0.0");
+    ASSERT_NE(id, 0u);
+    struct p2p_stream *stream = await(P2P_EVENT_STREAM_INCOMING).stream;
+    ASSERT_NE(stream, nullptr);
+    say_and_break(attacker, data(FIN, id, "answer"));
+    char bytes[16];
+    EXPECT_EQ(p2p_stream_read_full(stream, bytes, sizeof(bytes), PATIENCE_MS), 6);
+    EXPECT_EQ(p2p_stream_read(stream, bytes, 1), P2P_ERR_STREAM_EOF);
+    EXPECT_EQ(await(P2P_EVENT_STREAM_FAILED).stream, stream);
+    EXPECT_EQ(p2p_stream_write(stream, bytes, 1), P2P_ERR_CONN_AUTH);
+    p2p_stream_close(stream);
+}
+
+/* What a peer says of itself counts, though it hangs up with the last byte. */
+TEST_P(Breath, AnIdentityThatCameWholeIsTaken)
+{
+    Attacker attacker(port);
+    ASSERT_TRUE(attacker.reach(Stage::MUXED));
+    auto asked = attacker.await([](const Frame &got) { return got.flags & SYN && got.type != PING; });
+    ASSERT_TRUE(asked);
+    std::string message = field(1, attacker.public_key()) + field(6, "in a hurry");
+    say_and_break(attacker, data(ACK | FIN, asked->id, proposal("/ipfs/id/1.0.0") + varint(message.size()) + message));
+    await(P2P_EVENT_PEER_IDENTIFIED);
+}
+
 /* Opened, reset and gone at once: nothing of it is left with the node. */
 TEST_P(Breath, StreamsThatLiveForOneRecordAreLetGo)
 {
