@@ -52,7 +52,10 @@ void session_writer_waits(struct session *session, struct p2p_stream *stream)
  * nothing queued when there was no room at all. */
 void session_wake_writers(struct session *session)
 {
-    if ((session->flags & SESSION_WRITERS_WAIT) == 0 || send_left(session) < SESSION_WAKE_BYTES)
+    uint64_t half = eighths(session, 3) / 2; /* of a connection that may not hold as much */
+
+    if ((session->flags & SESSION_WRITERS_WAIT) == 0 ||
+        send_left(session) < (half < SESSION_WAKE_BYTES ? half : SESSION_WAKE_BYTES))
         return;
     session->flags &= ~(uint32_t)SESSION_WRITERS_WAIT;
     for (struct p2p_stream *stream = session->streams; stream != NULL; stream = stream->next) {
