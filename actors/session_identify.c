@@ -9,9 +9,12 @@
 
 /* identify: both ends ask, both ends tell; push when something changes. */
 
+/* What a peer tells: an answer of its, or a push.  Of either one at a time, so
+ * that a peer cannot have us keep what it never ends. */
 struct session_identify {
     struct identify_reader reader;
-    struct session *session;     /* whose question it is; NULL for a push, or once the session has let go */
+    struct session *session;     /* whose `identify` or `push` it is; NULL once the session has let go */
+    struct p2p_stream *stream;
     struct actor_ref connection; /* outlives the stream's hold on its session, which ends with the last FIN */
 };
 
@@ -47,81 +50,113 @@ static int encode(struct session *session, uint8_t *out, size_t capacity, size_t
     return error;
 }
 
-static void tell(struct p2p_stream *stream, void *user)
+/* What there is to say, in one buffer; NULL when memory is out. */
+static struct p2p_buffer *told_to(struct session *session)
 {
     uint8_t out[IDENTIFY_ENCODED_BYTES_MAX];
+    struct p2p_buffer *told;
     size_t written = 0;
 
+    if (encode(session, out, sizeof(out), &written) != 0)
+        return NULL;
+    told = p2p_buffer_new(session->node, written);
+    if (told != NULL)
+        memcpy(p2p_buffer_data(told), out, written);
+    return told;
+}
+
+/* Whole or not at all: where the connection has no room, it waits for it. */
+static void tell_on(struct p2p_stream *stream, void *user)
+{
+    if (p2p_stream_write_buffer(stream, user) == P2P_ERR_CALL_AGAIN)
+        return;
+    p2p_stream_set_user(stream, NULL);
+    p2p_stream_close(stream);
+}
+
+static void tell(struct p2p_stream *stream, void *user)
+{
+    struct p2p_buffer *told = stream->session != NULL ? told_to(stream->session) : NULL;
+
     (void)user;
-    if (stream->session == NULL || encode(stream->session, out, sizeof(out), &written) != 0) {
-        p2p_stream_reset(stream, 0);
+    if (told == NULL) {
+        p2p_stream_reset(stream, YAMUX_RESET_RESOURCE_LIMIT);
         return;
     }
-    (void)p2p_stream_write(stream, out, written); /* far below what a stream may queue */
-    p2p_stream_close(stream);
+    p2p_stream_set_user(stream, told);
+    tell_on(stream, told);
 }
 
 static void give_up(struct p2p_stream *stream, void *user, int error)
 {
-    (void)user;
     (void)error;
+    p2p_buffer_free(user);
     p2p_stream_close(stream);
 }
 
 /* ---- Asking --------------------------------------------------------------- */
 
-static void asked_free(struct session_identify *identify)
+static struct session_identify *told_new(struct session *session)
 {
-    if (identify->session != NULL && identify->session->identify == identify)
-        identify->session->identify = NULL;
-    identify_reader_fini(&identify->reader);
-    free(identify);
+    struct session_identify *told = calloc(1, sizeof(*told));
+
+    if (told == NULL)
+        return NULL;
+    identify_reader_init(&told->reader);
+    told->session = session;
+    return told;
 }
 
-static void finish(const struct p2p_stream *stream, struct session_identify *identify)
+static void told_free(struct session_identify *told)
+{
+    struct session *session = told->session;
+
+    if (session != NULL && session->identify == told)
+        session->identify = NULL;
+    if (session != NULL && session->push == told)
+        session->push = NULL;
+    identify_reader_fini(&told->reader);
+    free(told);
+}
+
+static void finish(const struct p2p_stream *stream, struct session_identify *told)
 {
     struct identify_result *result = calloc(1, sizeof(*result));
 
-    if (result != NULL && identify_finish(&identify->reader, result, &stream->peer) == 0 && !result->key_mismatch)
-        registry_identified(stream->node->registry, identify->connection, &stream->peer, result);
+    if (result != NULL && identify_finish(&told->reader, result, &stream->peer) == 0 && !result->key_mismatch)
+        registry_identified(stream->node->registry, told->connection, &stream->peer, result);
     free(result);
 }
 
-static void read_answer(struct p2p_stream *stream, void *user)
+static void read_told(struct p2p_stream *stream, void *user)
 {
-    struct session_identify *identify = user;
+    struct session_identify *told = user;
     uint8_t in[4096];
     int64_t count;
 
     while ((count = p2p_stream_read(stream, in, sizeof(in))) > 0) {
-        if (identify_recv(&identify->reader, in, (size_t)count) != 0) {
-            p2p_stream_reset(stream, 0);
-            asked_free(identify);
+        if (identify_recv(&told->reader, in, (size_t)count) != 0) {
+            p2p_stream_reset(stream, YAMUX_RESET_PROTOCOL);
+            told_free(told);
             return;
         }
     }
     if (count == P2P_ERR_CALL_AGAIN)
         return;
     if (count == P2P_ERR_STREAM_EOF)
-        finish(stream, identify);
+        finish(stream, told);
     p2p_stream_close(stream);
-    asked_free(identify);
+    told_free(told);
 }
 
-static void answer_failed(struct p2p_stream *stream, void *user, int error)
+static void told_failed(struct p2p_stream *stream, void *user, int error)
 {
     (void)error;
     p2p_stream_close(stream);
-    asked_free(user);
+    told_free(user);
 }
 
-static void asked_opened(struct p2p_stream *stream, void *user)
-{
-    (void)user;
-    (void)p2p_stream_close_write(stream); /* on its own worker: cannot fail */
-}
-
-static const struct p2p_stream_callbacks ask_callbacks = {asked_opened, read_answer, NULL, answer_failed};
+static const struct p2p_stream_callbacks ask_callbacks = {NULL, read_told, NULL, told_failed};
 
 struct p2p_stream *session_stream_new(struct session *session, const char *name,
                                       const struct p2p_stream_callbacks *callbacks, void *user)
@@ -144,23 +179,22 @@ struct p2p_stream *session_stream_new(struct session *session, const char *name,
 
 void session_identify_begin(struct session *session)
 {
-    struct session_identify *identify;
+    struct session_identify *asked;
     struct p2p_stream *stream;
 
     if (session->identify != NULL)
         return;
-    identify = calloc(1, sizeof(*identify));
-    if (identify == NULL)
+    asked = told_new(session);
+    if (asked == NULL)
         return;
-    identify_reader_init(&identify->reader);
-    identify->session = session;
-    identify->connection = session->self;
-    stream = session_stream_new(session, IDENTIFY_PROTOCOL, &ask_callbacks, identify);
+    asked->connection = session->self;
+    stream = session_stream_new(session, IDENTIFY_PROTOCOL, &ask_callbacks, asked);
     if (stream == NULL) {
-        asked_free(identify);
+        told_free(asked);
         return;
     }
-    session->identify = identify;
+    stream->flags |= STREAM_TIMED;
+    session->identify = asked;
     session_open_stream(session, stream);
 }
 
@@ -168,12 +202,14 @@ void session_identify_free(struct session *session)
 {
     if (session->identify != NULL)
         session->identify->session = NULL;
-    session->identify = NULL;
+    if (session->push != NULL)
+        session->push->session = NULL;
+    session->identify = session->push = NULL;
 }
 
 /* ---- Push ----------------------------------------------------------------- */
 
-static const struct p2p_stream_callbacks push_callbacks = {tell, NULL, NULL, give_up};
+static const struct p2p_stream_callbacks push_callbacks = {tell, NULL, tell_on, give_up};
 
 void session_identify_push(struct session *session)
 {
@@ -186,20 +222,29 @@ void session_identify_push(struct session *session)
         session_open_stream(session, stream);
 }
 
-/* The peer pushes. */
+/* The peer pushes.  A push that has not ended is overtaken: it knows more now. */
 static void pushed_opened(struct p2p_stream *stream, void *user)
 {
-    struct session_identify *identify = calloc(1, sizeof(*identify));
+    struct session *session = stream->session; /* NULL: it was reset already */
+    struct session_identify *pushed = told_new(session);
 
     (void)user;
-    if (identify == NULL) {
-        p2p_stream_reset(stream, 0);
+    if (pushed == NULL) {
+        p2p_stream_reset(stream, YAMUX_RESET_RESOURCE_LIMIT);
         return;
     }
-    identify_reader_init(&identify->reader);
-    identify->connection = stream->session_ref;
-    p2p_stream_set_user(stream, identify);
+    if (session != NULL && session->push != NULL) {
+        p2p_stream_reset(session->push->stream, YAMUX_RESET_RATE_LIMITED);
+        told_free(session->push);
+    }
+    pushed->stream = stream;
+    pushed->connection = stream->session_ref;
+    p2p_stream_set_user(stream, pushed);
+    if (session == NULL)
+        return;
+    session->push = pushed;
+    session_stream_deadline(session, stream, false);
 }
 
-const struct p2p_stream_callbacks session_identify_callbacks = {tell, NULL, NULL, give_up};
-const struct p2p_stream_callbacks session_push_callbacks = {pushed_opened, read_answer, NULL, answer_failed};
+const struct p2p_stream_callbacks session_identify_callbacks = {tell, NULL, tell_on, give_up};
+const struct p2p_stream_callbacks session_push_callbacks = {pushed_opened, read_told, NULL, told_failed};

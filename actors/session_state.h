@@ -85,7 +85,8 @@ struct session {
     struct p2p_stream *negotiating, *negotiating_tail;
     struct p2p_stream *lingering, *lingering_tail;
     struct p2p_stream *pending, *pending_tail; /* opens that wait for the backlog */
-    struct session_identify *identify;
+    struct session_identify *identify; /* our question, until it is answered */
+    struct session_identify *push;     /* the peer's, until it has ended */
     struct session_ping *ping;
     int socket;
     uint32_t flags;

@@ -476,7 +476,8 @@ static int on_list(struct session *session, struct p2p_stream *stream)
 
 static void negotiated(struct session *session, struct p2p_stream *stream)
 {
-    leave_deadlines(session, stream);
+    if ((stream->flags & STREAM_TIMED) == 0)
+        leave_deadlines(session, stream);
     drop_negotiation(session, stream);
     stream->flags &= ~(uint32_t)STREAM_OPTIMISTIC;
     if ((stream->flags & STREAM_OPENED) == 0)

@@ -37,6 +37,7 @@ enum stream_flags {
     STREAM_TELL_OPENED = 1 << 16,
     STREAM_TELL_FIN = 1 << 17,
     STREAM_WRITTEN = 1 << 18,     /* the application has sent bytes */
+    STREAM_TIMED = 1 << 19,       /* the time for the negotiation is for all of it */
 };
 
 enum stream_limits {
