@@ -441,7 +441,7 @@ void stream_absorb(struct p2p_stream *stream)
     reset = shared->reset_wanted;
     code = shared->reset_code;
     pthread_mutex_unlock(&shared->lock);
-    if (stream->session != NULL && consumed > 0 && consumed <= stream->held) /* after a close nothing is held */
+    if (stream->session != NULL && consumed > 0)
         session_stream_consumed(stream->session, stream, (uint32_t)consumed);
     if (stream->session == NULL || stream->flags & STREAM_FAILED)
         slices_clear(&send);

@@ -70,7 +70,7 @@ const Attack window_attacks[] = {
          a.deaf = true;
          uint32_t id = a.open("/echo/1.0.0");
          std::string much;
-         for (int i = 0; i < 40; i++)
+         for (int i = 0; i < 200; i++) /* more than queue and window take, were the window as wide as it may get */
              much += data(0, id, noise_bytes(WINDOW_BYTES / 4));
          a.say(much);
      }},

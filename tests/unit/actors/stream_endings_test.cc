@@ -11,53 +11,12 @@ extern "C" {
 
 namespace {
 
-struct EndingsTest : NodeTest {
-};
-
-INSTANTIATE_TEST_SUITE_P(Drivers, EndingsTest, testing::Values(REAL_WORLDS, World{DRIVER_SIM, false}), world_name);
-
 /* What happens between the calls is ours to say. */
 struct TurnedEndingsTest : NodeTest {
 };
 
 INSTANTIATE_TEST_SUITE_P(Drivers, TurnedEndingsTest,
                          testing::Values(World{DRIVER_URING, false}, World{DRIVER_EPOLL, false}), world_name);
-
-void give(struct p2p_stream *stream, void *)
-{
-    std::string bytes(1000, 'g');
-    p2p_stream_write(stream, bytes.data(), bytes.size());
-}
-
-void let_go(struct p2p_stream *stream, void *, int)
-{
-    p2p_stream_close(stream);
-}
-
-const struct p2p_stream_callbacks give_callbacks = {give, nullptr, nullptr, let_go};
-
-TEST_P(EndingsTest, ALentBufferMayComeHomeAfterItsStreamWasClosed)
-{
-    Node a(runtime), b(runtime);
-    a.start();
-    b.start();
-    ASSERT_EQ(p2p_node_handle(b.node, "/give/1.0.0", 0, &give_callbacks, nullptr), 0);
-    ASSERT_EQ(a.connect(b), 0) << a.text.text;
-    struct p2p_stream *stream = a.open(b.id(), "/give/1.0.0");
-    ASSERT_NE(stream, nullptr);
-    struct p2p_buffer *lent = nullptr;
-    char byte;
-    ASSERT_EQ(p2p_stream_read_wait(stream, &byte, 1, TEST_PATIENCE_MS), 1);
-    ASSERT_EQ(p2p_stream_read_buffer(stream, &lent), 0);
-    ASSERT_EQ(p2p_buffer_length(lent), 999u);
-    p2p_stream_close(stream); /* b keeps its side: the stream lingers */
-    ASSERT_TRUE(a.reaches("stream_bytes_held", 0));
-    EXPECT_EQ(a.counter("streams"), 1);
-    EXPECT_EQ(p2p_buffer_data(lent)[998], 'g');
-    p2p_buffer_free(lent);
-    uint64_t rtt_ns = 0;
-    EXPECT_EQ(p2p_node_ping(a.node, &rtt_ns, b.id().c_str(), TEST_PATIENCE_MS), 0);
-}
 
 struct Told {
     std::atomic<int> opened{0}, failed{0}, error{0};
