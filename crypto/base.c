@@ -32,6 +32,8 @@ static const struct encoding {
 
 enum {
     ENCODINGS = sizeof(encodings) / sizeof(encodings[0]),
+    RADIX_DIGITS_MIN = 5, /* 58^5 < 2^32 */
+    RADIX_DIGITS_MAX = 6, /* 36^6 < 2^32 */
 };
 
 /* The value of a character, or -1. */
@@ -104,42 +106,105 @@ static int decode_bits(uint8_t *data, size_t capacity, size_t *length, const str
     return 0;
 }
 
-/* number = number * from + digit, in base `to`, least significant first. */
-static size_t multiply_add(uint8_t *number, size_t used, unsigned from, unsigned to, unsigned digit)
-{
-    unsigned carry = digit;
+/* A number in limbs of `digits` characters each, the least significant first. */
+struct limbs {
+    uint32_t values[(BASE_RADIX_TEXT_MAX + RADIX_DIGITS_MIN - 1) / RADIX_DIGITS_MIN];
+    size_t used;
+    uint32_t base;   /* radix to the power of `digits` */
+    unsigned digits; /* as many as 32 bits hold */
+};
 
-    for (size_t i = 0; i < used; i++) {
-        carry += number[i] * from;
-        number[i] = (uint8_t)(carry % to);
-        carry /= to;
+static void limbs_init(struct limbs *limbs, unsigned radix)
+{
+    limbs->used = 0;
+    limbs->digits = 0;
+    for (limbs->base = 1; (uint64_t)limbs->base * radix <= UINT32_MAX; limbs->digits++)
+        limbs->base *= radix;
+    assert(limbs->digits >= RADIX_DIGITS_MIN);
+}
+
+/* number = number * 2^bits + word; `bits` is at most 32. */
+static void limbs_append(struct limbs *limbs, uint32_t word, unsigned bits)
+{
+    uint64_t carry = word;
+
+    for (size_t i = 0; i < limbs->used; i++) {
+        carry += (uint64_t)limbs->values[i] << bits;
+        limbs->values[i] = (uint32_t)(carry % limbs->base);
+        carry /= limbs->base;
     }
-    for (; carry > 0; carry /= to)
-        number[used++] = (uint8_t)(carry % to);
-    return used;
+    for (; carry > 0; carry /= limbs->base)
+        limbs->values[limbs->used++] = (uint32_t)(carry % limbs->base);
+}
+
+static void limbs_from_bytes(struct limbs *limbs, const uint8_t *data, size_t length)
+{
+    while (length > 0) {
+        unsigned count = length % 4 != 0 ? length % 4 : 4;
+        uint32_t word = 0;
+
+        for (unsigned i = 0; i < count; i++)
+            word = word << 8 | data[i];
+        limbs_append(limbs, word, count * 8);
+        data += count;
+        length -= count;
+    }
+}
+
+/* Digits, the least significant first, without zeros in front of the number.  Returns how many. */
+static size_t limbs_digits(uint8_t *digits, const struct limbs *limbs, unsigned radix)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < limbs->used; i++) {
+        uint32_t value = limbs->values[i];
+
+        for (unsigned digit = 0; digit < limbs->digits; digit++, value /= radix)
+            digits[count++] = (uint8_t)(value % radix);
+    }
+    while (count > 0 && digits[count - 1] == 0)
+        count--;
+    return count;
 }
 
 /* Zero bytes in front are not part of the number: each is written as the alphabet's first character. */
 static int encode_radix(char *text, size_t capacity, size_t *length, const struct encoding *encoding,
                         const uint8_t *data, size_t data_length)
 {
-    uint8_t number[BASE_RADIX_TEXT_MAX];
-    size_t used = 0, zeros = 0;
+    struct limbs limbs;
+    uint8_t digits[sizeof(limbs.values) / sizeof(limbs.values[0]) * RADIX_DIGITS_MAX];
+    size_t used, zeros = 0;
 
     if (data_length > BASE_RADIX_BYTES_MAX)
         return P2P_ERR_CALL_INVALID;
     while (zeros < data_length && data[zeros] == 0)
         zeros++;
-    for (size_t i = zeros; i < data_length; i++)
-        used = multiply_add(number, used, 256, encoding->radix, data[i]);
+    limbs_init(&limbs, encoding->radix);
+    limbs_from_bytes(&limbs, data + zeros, data_length - zeros);
+    used = limbs_digits(digits, &limbs, encoding->radix);
     if (zeros + used + 1 > capacity)
         return P2P_ERR_CALL_SHORT;
     memset(text, encoding->alphabet[0], zeros);
     for (size_t i = 0; i < used; i++)
-        text[zeros + i] = encoding->alphabet[number[used - 1 - i]];
+        text[zeros + i] = encoding->alphabet[digits[used - 1 - i]];
     text[zeros + used] = '\0';
     *length = zeros + used;
     return 0;
+}
+
+/* number = number * from + digit, in base 256, the least significant first. */
+static size_t multiply_add(uint8_t *number, size_t used, unsigned from, unsigned digit)
+{
+    unsigned carry = digit;
+
+    for (size_t i = 0; i < used; i++) {
+        carry += number[i] * from;
+        number[i] = (uint8_t)carry;
+        carry >>= 8;
+    }
+    for (; carry > 0; carry >>= 8)
+        number[used++] = (uint8_t)carry;
+    return used;
 }
 
 static int decode_radix(uint8_t *data, size_t capacity, size_t *length, const struct encoding *encoding,
@@ -157,7 +222,7 @@ static int decode_radix(uint8_t *data, size_t capacity, size_t *length, const st
 
         if (digit < 0)
             return P2P_ERR_CALL_MALFORMED;
-        used = multiply_add(number, used, encoding->radix, 256, (unsigned)digit);
+        used = multiply_add(number, used, encoding->radix, (unsigned)digit);
     }
     if (zeros + used > BASE_RADIX_BYTES_MAX)
         return P2P_ERR_CALL_MALFORMED;
