@@ -37,13 +37,6 @@ static const struct key_scheme *scheme_of(uint64_t type)
     return type < sizeof(schemes) / sizeof(schemes[0]) ? schemes[type] : NULL;
 }
 
-const char *key_type_name(enum key_type type)
-{
-    const struct key_scheme *scheme = scheme_of(type);
-
-    return scheme == NULL ? "unknown" : scheme->name;
-}
-
 /* Both fields must be there; of repeated ones the last counts, and others are skipped. */
 static int parse(enum key_type *type, struct wire_span *data, const uint8_t *protobuf, size_t length)
 {

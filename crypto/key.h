@@ -84,7 +84,4 @@ int public_key_verify(const struct public_key *key, const uint8_t *message, size
 
 bool public_key_equal(const struct public_key *a, const struct public_key *b);
 
-/* "RSA", "Ed25519", "Secp256k1", "ECDSA"; "unknown" for another value. */
-const char *key_type_name(enum key_type type);
-
 #endif

@@ -342,11 +342,11 @@ static int secp256k1_sign(const struct key *key, uint8_t *signature, size_t *sig
 }
 
 const struct key_scheme key_scheme_ecdsa = {
-    "ECDSA", ecdsa_check, ecdsa_check_form, ecdsa_verify, ecdsa_generate,
+    ecdsa_check, ecdsa_check_form, ecdsa_verify, ecdsa_generate,
     ecdsa_private_read, ecdsa_private_write, ecdsa_sign,
 };
 
 const struct key_scheme key_scheme_secp256k1 = {
-    "Secp256k1", secp256k1_check, secp256k1_check_form, secp256k1_verify, secp256k1_generate,
+    secp256k1_check, secp256k1_check_form, secp256k1_verify, secp256k1_generate,
     secp256k1_private_read, secp256k1_private_write, secp256k1_sign,
 };

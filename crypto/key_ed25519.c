@@ -78,5 +78,5 @@ static int sign(const struct key *key, uint8_t *signature, size_t *signature_len
 }
 
 const struct key_scheme key_scheme_ed25519 = {
-    "Ed25519", public_check, public_check, verify, generate, private_read, private_write, sign,
+    public_check, public_check, verify, generate, private_read, private_write, sign,
 };

@@ -15,8 +15,6 @@ struct key {
 };
 
 struct key_scheme {
-    const char *name;
-
     /* Is `data`, the field of a public key, valid and in canonical form?
      * 0, P2P_ERR_CALL_MALFORMED, P2P_ERR_CALL_UNSUPPORTED. */
     int (*public_check)(const uint8_t *data, size_t length);

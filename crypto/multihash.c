@@ -3,33 +3,18 @@
 #include "chorus/p2p.h"
 #include "crypto/sha256.h"
 
-int multihash_read(struct multihash *hash, struct wire_reader *reader)
-{
-    uint64_t code = wire_read_varint_strict(reader);
-    struct wire_span digest = wire_read_prefixed(reader);
-
-    if (digest.length > MULTIHASH_DIGEST_BYTES_MAX)
-        reader->failed = true;
-    if (code == MULTIHASH_SHA2_256 && digest.length != SHA256_BYTES)
-        reader->failed = true;
-    if (reader->failed)
-        return P2P_ERR_CALL_MALFORMED;
-    hash->code = code;
-    hash->digest = digest;
-    return 0;
-}
-
 int multihash_parse(struct multihash *hash, const uint8_t *data, size_t length)
 {
     struct wire_reader reader = wire_reader_of(data, length);
-    struct multihash parsed;
-    int error = multihash_read(&parsed, &reader);
+    uint64_t code = wire_read_varint_strict(&reader);
+    struct wire_span digest = wire_read_prefixed(&reader);
 
-    if (error != 0)
-        return error;
-    if (!wire_done(&reader))
+    if (!wire_done(&reader) || digest.length > MULTIHASH_DIGEST_BYTES_MAX)
         return P2P_ERR_CALL_MALFORMED;
-    *hash = parsed;
+    if (code == MULTIHASH_SHA2_256 && digest.length != SHA256_BYTES)
+        return P2P_ERR_CALL_MALFORMED;
+    hash->code = code;
+    hash->digest = digest;
     return 0;
 }
 

@@ -20,11 +20,8 @@ struct multihash {
     struct wire_span digest; /* of the bytes parsed */
 };
 
-/* Reads one multihash from the reader, of whatever code; a sha2-256 must have
- * 32 bytes.  Returns 0 or P2P_ERR_CALL_MALFORMED (the reader has then failed). */
-int multihash_read(struct multihash *hash, struct wire_reader *reader);
-
-/* The same for bytes that must be one multihash and nothing more. */
+/* Reads bytes that must be one multihash and nothing more, of whatever code; a
+ * sha2-256 must have 32 bytes.  0, or P2P_ERR_CALL_MALFORMED with `hash` as it was. */
 int multihash_parse(struct multihash *hash, const uint8_t *data, size_t length);
 
 /* Writes code, length and digest; the writer's failure is the only error. */

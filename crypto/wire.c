@@ -59,14 +59,6 @@ struct wire_span wire_read_span(struct wire_reader *reader, uint64_t length)
     return span;
 }
 
-void wire_read_bytes(struct wire_reader *reader, uint8_t *out, size_t length)
-{
-    const uint8_t *data = take(reader, length);
-
-    if (data != NULL && length > 0)
-        memcpy(out, data, length);
-}
-
 /* Little-endian groups of 7 bits.  Returns the bytes taken, 0 when the data
  * ends inside the varint, -1 when it is no varint. */
 static int parse_varint(uint64_t *value, const uint8_t *data, size_t length, int bytes_max)

@@ -71,9 +71,6 @@ uint64_t wire_read_u64(struct wire_reader *reader);
 /* The next `length` bytes as a span of the reader's own; {NULL, 0} on failure. */
 struct wire_span wire_read_span(struct wire_reader *reader, uint64_t length);
 
-/* Copies the next `length` bytes to `out`; on failure `out` is left alone. */
-void wire_read_bytes(struct wire_reader *reader, uint8_t *out, size_t length);
-
 /* A protobuf varint: at most 10 bytes, must fit 64 bits; longer encodings than
  * needed are accepted, as protobuf does. */
 uint64_t wire_read_varint(struct wire_reader *reader);

@@ -252,6 +252,21 @@ void actor_bury(struct worker *worker, struct scope *scope, struct message *mess
         answer_gone(worker, message->from, message->to, message->request_id);
 }
 
+/* When the list cannot grow the sender is not told, and tries again when it
+ * next runs. */
+static void ref_list_add(struct ref_list *list, struct actor_ref ref)
+{
+    if (list->count == list->capacity) {
+        uint32_t capacity = list->capacity ? list->capacity * 2 : 16;
+        struct actor_ref *refs = realloc(list->refs, capacity * sizeof(*refs));
+        if (!refs)
+            return;
+        list->refs = refs;
+        list->capacity = capacity;
+    }
+    list->refs[list->count++] = ref;
+}
+
 /* Notes who is to be woken when there may be room. */
 static void refuse(struct worker *worker, struct actor_ref sender, struct ref_list *list)
 {
@@ -283,21 +298,6 @@ void actor_answer(struct actor_context *context, const struct message *request, 
     answer->from = context->self;
     int error = worker_send(context->worker, answer);
     assert(!error);
-}
-
-/* When the list cannot grow the sender is not told, and tries again when it
- * next runs. */
-void ref_list_add(struct ref_list *list, struct actor_ref ref)
-{
-    if (list->count == list->capacity) {
-        uint32_t capacity = list->capacity ? list->capacity * 2 : 16;
-        struct actor_ref *refs = realloc(list->refs, capacity * sizeof(*refs));
-        if (!refs)
-            return;
-        list->refs = refs;
-        list->capacity = capacity;
-    }
-    list->refs[list->count++] = ref;
 }
 
 void ref_list_wake(struct worker *worker, struct ref_list *list)

@@ -237,7 +237,6 @@ void actor_fire_timers(struct worker *worker);
 unsigned actor_run(struct worker *worker);
 /* Ends a turn's batches: those who had theirs come after those who did not. */
 void actor_rearrange(struct worker *worker);
-void ref_list_add(struct ref_list *list, struct actor_ref ref);
 void ref_list_wake(struct worker *worker, struct ref_list *list);
 
 /* ---- watch.c */

@@ -38,11 +38,6 @@ void scope_free(struct scope *scope)
     free(scope);
 }
 
-struct runtime *scope_runtime(struct scope *scope)
-{
-    return scope->runtime;
-}
-
 void scope_set_owner(struct scope *scope, void *owner)
 {
     scope->owner = owner;

@@ -136,7 +136,6 @@ struct scope *scope_new(struct runtime *runtime, const char *log_prefix);
 /* Its actors must be gone: asserts so.  Waits for its lines to be written,
  * LOG_STOP_NS_MAX at most. */
 void scope_free(struct scope *scope);
-struct runtime *scope_runtime(struct scope *scope);
 /* Whatever the node hangs here; not touched by the runtime. */
 void scope_set_owner(struct scope *scope, void *owner);
 void *scope_owner(struct scope *scope);
