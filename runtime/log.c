@@ -11,11 +11,11 @@
 #include <string.h>
 #include <time.h>
 
-/* Where the lines of a scope go.  Lives as long as the log, for lines of it may
- * be in any spool. */
+/* Where the lines of a scope go.  Lives until its scope has ended and no line of
+ * it is in any spool; behind a sink that hangs, as long as the log. */
 struct log_target {
     struct log_target *next;
-    const struct scope *scope; /* whose it was; never followed */
+    const struct scope *scope; /* whose it was; never followed; a later scope may have its address */
     void (*write)(void *argument, enum log_level level, const char *line, size_t length);
     void *argument;
     enum log_format format;
@@ -28,7 +28,7 @@ struct log_source {
     struct spool *spool;
     uint64_t dropped;           /* atomic: lines that found it full, ever */
     uint64_t dropped_told;      /* the log thread's */
-    struct log_target *target;  /* atomic: of the last line that was dropped */
+    struct log_target *target;  /* atomic: of the last line that was dropped, for who tells of it */
 };
 
 /* Whoever lets go last frees it: the runtime, or a thread that hung in a sink. */
@@ -326,12 +326,38 @@ bool log_enabled(struct scope *scope, enum log_level level)
     return (int)level <= __atomic_load_n(&scope->log_level, __ATOMIC_RELAXED);
 }
 
+/* With the lock.  False: a sink hangs. */
+static bool await_flush(struct log *log, const struct scope *scope, uint64_t wanted, const struct timespec *until)
+{
+    while (log->flush_done < wanted)
+        if (pthread_cond_timedwait(&log->changed, &log->lock, until))
+            return false;
+    while (log->writing && log->writing->scope == scope)
+        if (pthread_cond_timedwait(&log->changed, &log->lock, until))
+            return false;
+    return true;
+}
+
+/* With the lock.  Those that nothing points to any more go. */
+static void end_targets(struct log *log, const struct scope *scope, bool flushed)
+{
+    for (struct log_target **at = &log->targets; *at;) {
+        struct log_target *target = *at;
+        target->closed = target->closed || target->scope == scope;
+        if (target->scope == scope && flushed) {
+            *at = target->next;
+            free(target);
+        } else {
+            at = &target->next;
+        }
+    }
+}
+
 void log_scope_end(struct scope *scope)
 {
     __atomic_store_n(&scope->log_level, -1, __ATOMIC_RELEASE);
-    struct log_target *target = __atomic_load_n(&scope->log, __ATOMIC_ACQUIRE);
     struct log *log = scope->runtime->log;
-    if (!target)
+    if (!__atomic_load_n(&scope->log, __ATOMIC_ACQUIRE))
         return;
     struct timespec until = stop_deadline();
     pthread_mutex_lock(&log->lock);
@@ -340,13 +366,7 @@ void log_scope_end(struct scope *scope)
     if (__atomic_exchange_n(&log->asleep, 0, __ATOMIC_SEQ_CST))
         sem_post(&log->lines);
     pthread_mutex_lock(&log->lock);
-    while (log->flush_done < wanted && pthread_cond_timedwait(&log->changed, &log->lock, &until) == 0)
-        ;
-    for (target = log->targets; target; target = target->next)
-        target->closed = target->closed || target->scope == scope;
-    while (log->writing && log->writing->scope == scope
-           && pthread_cond_timedwait(&log->changed, &log->lock, &until) == 0)
-        ;
+    end_targets(log, scope, await_flush(log, scope, wanted, &until));
     pthread_mutex_unlock(&log->lock);
 }
 

@@ -4,6 +4,8 @@ extern "C" {
 #include "runtime/log_line.h"
 }
 
+#include <malloc.h>
+
 #include <atomic>
 #include <mutex>
 #include <string>
@@ -202,6 +204,23 @@ TEST_F(Log, TheEndOfAScopeWritesItsLastLines)
         log_write(short_lived, nullptr, LOG_LEVEL_INFO, "e", "i=%d", i);
     scope_free(short_lived);
     EXPECT_EQ(sink.count(), 100u);
+}
+
+TEST_F(Log, ScopesThatComeAndGoLeaveNothingBehind)
+{
+    begin(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    log_sink to = sink.of(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    size_t before = 0;
+    for (unsigned i = 0; i < 2100; i++) {
+        struct scope *other = scope_new(runtime, "other");
+        scope_log_to(other, &to);
+        log_write(other, nullptr, LOG_LEVEL_INFO, "e", "a=%d", 1);
+        scope_free(other);
+        sink.lines.clear(); /* nobody writes there now */
+        if (i == 100)
+            before = mallinfo2().uordblks; /* 0 where a sanitizer stands before the heap */
+    }
+    EXPECT_LT(mallinfo2().uordblks, before + 65536);
 }
 
 TEST_F(Log, AFullRingCountsAndTells)
