@@ -445,7 +445,7 @@ static void drive(struct actor_context *context, struct dialer *dialer, struct d
     while (dial->permit == PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX &&
            (dial->attempts == 0 || context->now_ns >= dial->next_ns) && (candidate = next_candidate(dial)))
         try_candidate(context, dialer, dial, candidate);
-    if (dial->permit == PERMIT_HELD && next_candidate(dial))
+    if (dial->permit == PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX && next_candidate(dial))
         be_back_by(dialer, dial->next_ns);
     if (dial->attempts > 0 || dial->questions > 0 || next_candidate(dial))
         return;

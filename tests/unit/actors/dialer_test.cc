@@ -10,6 +10,7 @@
 extern "C" {
 #include "actors/dialer.h"
 #include "crypto/key.h"
+#include "runtime/worker.h"
 }
 
 namespace {
@@ -153,6 +154,50 @@ TEST_P(RealDialerTest, HasABoundOfCallsThatWait)
     EXPECT_GE(refused + full, 500);
     EXPECT_EQ(a.counter("connections"), 0);
     EXPECT_EQ(a.counter("sessions"), 0);
+}
+
+/* Time jumps where nobody has work. */
+struct SimDialerTest : NodeTest {
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, SimDialerTest, testing::Values(World{DRIVER_SIM, false}), world_name);
+
+/* A port that takes connections, at every address, and says nothing. */
+struct SimMute {
+    struct driver *driver;
+    struct sockaddr_storage bound = {};
+    int socket;
+
+    explicit SimMute(struct p2p_runtime *runtime) : driver(worker_driver(runtime_worker(runtime->runtime, 0)))
+    {
+        struct sockaddr_in in = {};
+        in.sin_family = AF_INET;
+        socket = driver_listen(driver, reinterpret_cast<struct sockaddr *>(&in), sizeof(in), 0, &bound);
+        EXPECT_GE(socket, 0);
+    }
+
+    ~SimMute() { driver_close_socket(driver, socket, DRIVER_CLOSE_ORDERLY); }
+
+    std::string port() const { return std::to_string(ntohs(reinterpret_cast<const struct sockaddr_in *>(&bound)->sin_port)); }
+};
+
+TEST_P(SimDialerTest, RestsWhileAsManyAddressesAsMayBeAreTried)
+{
+    SimMute mute(runtime);
+    Node a(runtime);
+    a.start();
+    for (unsigned i = 1; i <= DIALER_ATTEMPTS_MAX + 4; i++) {
+        std::string address = "/ip4/127.0.0." + std::to_string(i) + "/tcp/" + mute.port() + "/p2p/" + somebody;
+        ASSERT_EQ(p2p_node_connect_start(a.node, i, address.c_str(), 20000, &a.text), 0);
+    }
+    sim_world_run(world, nullptr, nullptr, 5000000000ull);
+    EXPECT_EQ(a.counter("sessions"), DIALER_ATTEMPTS_MAX);
+    int rounds = 0;
+    auto busy = [](void *count) { return ++*static_cast<int *>(count) > 1000; };
+    EXPECT_FALSE(sim_world_run(world, busy, &rounds, 5000000000ull)) << "it turns and turns";
+    for (unsigned i = 1; i <= DIALER_ATTEMPTS_MAX + 4; i++)
+        EXPECT_EQ(a.await(P2P_EVENT_CONNECT_FAILED).error, P2P_ERR_CALL_TIMEOUT);
+    EXPECT_TRUE(a.reaches("sessions", 0));
 }
 
 TEST_P(DialerTest, ClosesWithDialsThatWait)
