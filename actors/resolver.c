@@ -31,6 +31,7 @@ struct question {
     struct message request;     /* who asked */
     enum question_state state;
     bool walking;
+    unsigned links; /* of the walk, followed so far */
     struct dnsaddr_walk walk;
     char txt_name[DNSADDR_NAME_SIZE]; /* the walk's name to ask for; empty: a host */
     struct multiaddr names[RESOLVER_NAMES_MAX]; /* begin with a name to look up */
@@ -443,7 +444,9 @@ static bool advance(struct question *question)
         question->answer.error = P2P_ERR_NODE_CLOSING;
         return true;
     }
-    if (question->walking && dnsaddr_walk_next(&question->walk, question->txt_name)) {
+    if (question->walking && question->links < RESOLVER_LINKS_MAX &&
+        dnsaddr_walk_next(&question->walk, question->txt_name)) {
+        question->links++;
         ask_txt(question);
         return false;
     }

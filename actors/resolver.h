@@ -11,6 +11,7 @@ enum resolver_limits {
     RESOLVER_QUESTIONS_MAX = 256,    /* under way; beyond: refused with P2P_ERR_CALL_FULL */
     RESOLVER_ADDRESSES_MAX = 32,     /* of one answer; more are left out */
     RESOLVER_NAMES_MAX = 16,         /* looked up for one question: those its TXT records name */
+    RESOLVER_LINKS_MAX = 16,         /* names whose TXT records are asked for, one after the other; ours */
     RESOLVER_SOCKETS_MAX = 64,       /* of c-ares at a time */
     RESOLVER_TIMEOUT_MS = 2000,      /* of one question to one server, doubled by each further try */
     RESOLVER_TRIES = 3,

@@ -175,6 +175,31 @@ TEST_P(ResolverTest, FindsNamesInAZone)
     EXPECT_EQ(a.connect("/dnsaddr/peers.test/p2p/" + a.id()), P2P_ERR_CALL_INVALID);
 }
 
+/* Records that lead to ever more names: somewhere it is enough. */
+TEST_P(ResolverTest, FollowsSoManyLinksAndNoMore)
+{
+    Node a(runtime), b(runtime);
+    b.start();
+    std::vector<std::string> texts;
+    std::vector<struct resolver_record> records;
+    const std::string end = "/p2p/" + b.id();
+    for (int i = 0; i < 3 * RESOLVER_LINKS_MAX; i++) {
+        texts.push_back("dnsaddr=/dnsaddr/" + std::to_string(i) + ".test" + end);
+        texts.push_back("_dnsaddr." + std::to_string(i) + ".test");
+    }
+    for (size_t i = 0; i < texts.size(); i += 2)
+        records.push_back({"_dnsaddr.many.test", RESOLVER_RECORD_TXT, texts[i].c_str()});
+    std::string good = "dnsaddr=" + b.address();
+    std::string early = texts[2 * (RESOLVER_LINKS_MAX - 2) + 1], late = texts[2 * (RESOLVER_LINKS_MAX - 1) + 1];
+    records.push_back({late.c_str(), RESOLVER_RECORD_TXT, good.c_str()});
+    struct resolver_zone zone = {records.data(), records.size()};
+    a.node->own->zone = &zone;
+    a.start();
+    EXPECT_EQ(a.connect("/dnsaddr/many.test" + end), P2P_ERR_CONN_UNREACHABLE) << a.text.text;
+    records.back().name = early.c_str();
+    EXPECT_EQ(a.connect("/dnsaddr/many.test" + end), 0) << a.text.text;
+}
+
 TEST_P(ResolverTest, TriesTheNextAddressWhenOneIsMute)
 {
     Node a(runtime), b(runtime);
