@@ -1,6 +1,7 @@
 #include "actors/session_perf.h"
 
 #include "net/perf.h"
+#include "net/yamux.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@ static void opened(struct p2p_stream *stream, void *user)
 
     (void)user;
     if (server == NULL) {
-        p2p_stream_reset(stream, 0);
+        p2p_stream_reset(stream, YAMUX_RESET_RESOURCE_LIMIT);
         return;
     }
     perf_server_init(server);
@@ -50,8 +51,12 @@ static void send_more(struct p2p_stream *stream, void *user)
             break;
         perf_server_sent(server, length);
     }
-    if (left > 0 || perf_server_done(server))
+    if (perf_server_done(server)) {
         end(stream, server);
+    } else if (left > 0) { /* no FIN: it is not all */
+        free(server);
+        p2p_stream_reset(stream, YAMUX_RESET_RESOURCE_LIMIT);
+    }
 }
 
 static void receive(struct p2p_stream *stream, void *user)
@@ -70,7 +75,7 @@ static void receive(struct p2p_stream *stream, void *user)
         return;
     if (error != P2P_ERR_STREAM_EOF || perf_server_end(server) != 0) {
         free(server);
-        p2p_stream_reset(stream, 0);
+        p2p_stream_reset(stream, YAMUX_RESET_PROTOCOL);
         return;
     }
     send_more(stream, server);

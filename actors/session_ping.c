@@ -19,7 +19,7 @@ static void serve_opened(struct p2p_stream *stream, void *user)
 
     (void)user;
     if (server == NULL) {
-        p2p_stream_reset(stream, 0);
+        p2p_stream_reset(stream, YAMUX_RESET_RESOURCE_LIMIT);
         return;
     }
     ping_server_init(server);
@@ -50,9 +50,9 @@ static void serve(struct p2p_stream *stream, void *user)
         if (!ping_server_send(server, out))
             continue;
         if (p2p_stream_write(stream, out, sizeof(out)) != (int64_t)sizeof(out)) {
-            /* A megabyte of our answers waits: this peer does not read them. */
+            /* There is no room for one answer more: this peer does not read them. */
             free(server);
-            p2p_stream_reset(stream, 0x1002);
+            p2p_stream_reset(stream, YAMUX_RESET_RESOURCE_LIMIT);
             return;
         }
     }
@@ -103,12 +103,18 @@ static void finish_first(struct session_ping *ping, int result, uint64_t rtt_ns)
     free(asker);
 }
 
+static void finish_all(struct session_ping *ping, int result)
+{
+    while (ping->askers != NULL)
+        finish_first(ping, result, 0);
+}
+
 static void open_next(struct session_ping *ping)
 {
     struct p2p_stream *stream = session_stream_new(ping->session, PING_PROTOCOL, &ask_callbacks, ping);
 
     if (stream == NULL) {
-        finish_first(ping, P2P_ERR_CALL_NOMEM, 0);
+        finish_all(ping, P2P_ERR_CALL_NOMEM);
         return;
     }
     ping->stream = stream;
@@ -134,8 +140,7 @@ static void asked_ended(struct session_ping *ping, struct p2p_stream *stream, in
     p2p_stream_close(stream);
     ping->stream = NULL;
     if (ping->session == NULL) {
-        while (ping->askers != NULL)
-            finish_first(ping, error, 0);
+        finish_all(ping, error);
         free(ping);
         return;
     }
@@ -176,11 +181,27 @@ static void asked_failed(struct p2p_stream *stream, void *user, int error)
 
 static const struct p2p_stream_callbacks ask_callbacks = {ask, answered, NULL, asked_failed};
 
+/* Askers whose time has run out.  If the answer to the first is still awaited,
+ * none may come on that stream any more: who asks next gets a new one. */
+static void drop_given_up(struct session_ping *ping)
+{
+    bool hangs = ping->askers != NULL && waiter_given_up(ping->askers->waiter);
+
+    while (ping->askers != NULL && waiter_given_up(ping->askers->waiter))
+        finish_first(ping, P2P_ERR_CALL_CANCELLED, 0);
+    if (!hangs || ping->stream == NULL || (ping->stream->flags & STREAM_HANDLE) == 0)
+        return;
+    p2p_stream_reset(ping->stream, YAMUX_RESET_NONE);
+    ping->stream = NULL;
+}
+
 void session_ping_ask(struct session *session, struct waiter *waiter)
 {
     struct session_ping *ping = session->ping;
     struct asker *asker = calloc(1, sizeof(*asker));
 
+    if (ping != NULL)
+        drop_given_up(ping);
     if (ping == NULL && asker != NULL)
         ping = session->ping = calloc(1, sizeof(*ping));
     if (asker == NULL || ping == NULL || !session_is_open(session) || ping->count >= PING_WAITERS_MAX) {
@@ -209,8 +230,7 @@ void session_ping_free(struct session *session, int error)
     session->ping = NULL;
     if (ping == NULL)
         return;
-    while (ping->askers != NULL)
-        finish_first(ping, error, 0);
+    finish_all(ping, error);
     ping->session = NULL;
     if (ping->stream == NULL)
         free(ping);

@@ -1,0 +1,61 @@
+#include "tests/unit/actors/node_fixture.h"
+
+#include <atomic>
+
+namespace {
+
+struct PingTest : NodeTest {
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, PingTest, testing::Values(REAL_WORLDS, World{DRIVER_SIM, false}), world_name);
+
+/* Takes the first ping and keeps it; echoes the others. */
+struct Sleepy {
+    std::atomic<int> streams{0};
+};
+
+void sleepy_opened(struct p2p_stream *, void *user)
+{
+    static_cast<Sleepy *>(user)->streams++;
+}
+
+void sleepy_readable(struct p2p_stream *stream, void *user)
+{
+    char bytes[32];
+    int64_t count = P2P_ERR_CALL_AGAIN;
+
+    if (static_cast<Sleepy *>(user)->streams > 1)
+        count = p2p_stream_read(stream, bytes, sizeof(bytes));
+    if (count > 0)
+        p2p_stream_write(stream, bytes, static_cast<size_t>(count));
+    else if (count != P2P_ERR_CALL_AGAIN)
+        p2p_stream_close(stream);
+}
+
+void sleepy_failed(struct p2p_stream *stream, void *, int)
+{
+    p2p_stream_close(stream);
+}
+
+TEST_P(PingTest, APingThatHangsDoesNotHoldUpTheNext)
+{
+    static const struct p2p_stream_callbacks callbacks = {sleepy_opened, sleepy_readable, nullptr, sleepy_failed};
+    Sleepy sleepy;
+    Node a(runtime), b(runtime);
+    ASSERT_EQ(p2p_node_unhandle(b.node, "/ipfs/ping/1.0.0"), 0);
+    ASSERT_EQ(p2p_node_handle(b.node, "/ipfs/ping/1.0.0", 0, &callbacks, &sleepy), 0);
+    a.start();
+    b.start();
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    uint64_t rtt_ns = 0;
+    EXPECT_EQ(p2p_node_ping(a.node, &rtt_ns, b.id().c_str(), 100), P2P_ERR_CALL_TIMEOUT);
+    struct p2p_event event;
+    while (sleepy.streams == 0) /* the first comes to b at last */
+        p2p_node_wait_event(b.node, &event, 5);
+    EXPECT_EQ(p2p_node_ping(a.node, &rtt_ns, b.id().c_str(), TEST_PATIENCE_MS), 0);
+    EXPECT_EQ(sleepy.streams, 2);
+    EXPECT_EQ(p2p_node_ping(a.node, &rtt_ns, b.id().c_str(), TEST_PATIENCE_MS), 0);
+    EXPECT_EQ(sleepy.streams, 2);
+}
+
+}  // namespace
