@@ -28,6 +28,7 @@ struct app {
     void *wake_argument;
     bool signalled; /* the descriptor is readable */
     bool closed;    /* NODE_CLOSED: told when nothing else waits */
+    bool changed;   /* an ADDRESSES_CHANGED waits: it tells of all changes until it is taken */
     bool ended;     /* it was told */
     uint32_t peers_waiting;
     uint32_t incoming_waiting;
@@ -179,6 +180,7 @@ bool app_push(struct app *app, const struct p2p_event *event)
         link_entry(app, entry);
     if (event->type == P2P_EVENT_STREAM_INCOMING)
         app->incoming_waiting++;
+    app->changed |= event->type == P2P_EVENT_ADDRESSES_CHANGED;
     if (app->peers_waiting > APP_EVENTS_MAX) {
         dropped = app->peer_head;
         unlink_entry(app, dropped);
@@ -316,6 +318,8 @@ int app_next(struct app *app, struct p2p_event *event)
         entry = app->head;
         if (entry->type == P2P_EVENT_STREAM_INCOMING)
             app->incoming_waiting--;
+        if (entry->type == P2P_EVENT_ADDRESSES_CHANGED)
+            app->changed = false;
         unlink_entry(app, entry);
     } else if (app->ready_head) {
         take_ready(app, event);

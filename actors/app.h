@@ -9,7 +9,8 @@
 /* The application's end of a node: its events.  Any worker pushes, any thread
  * of the application takes.  Streams have ready bits on a list, each stream at
  * most once; peers' events queue, bounded: beyond APP_EVENTS_MAX the oldest
- * PEER_* events are dropped and counted, events that answer a request never. */
+ * PEER_* events are dropped and counted, events that answer a request never.
+ * ADDRESSES_CHANGED waits once, however many changes there were. */
 
 enum app_limits {
     APP_EVENTS_MAX = 65536,    /* PEER_* events waiting: two of each of a full node's connections */

@@ -310,10 +310,11 @@ P2P_API void p2p_identity_free(struct p2p_identity *identity);
 /* One ping over /ipfs/ping/1.0.0; the stream is kept for the next ones. */
 P2P_API int p2p_node_ping(struct p2p_node *node, uint64_t *rtt_ns, const char *id, int timeout_ms);
 
-/* Counters and gauges, by name: "connections", "streams", "bytes_in", ...
- * `name` NULL lists: entry `index` into *name_out.  P2P_ERR_CALL_NOT_FOUND past
- * the end, or for an unknown name. */
+/* A counter or gauge by its name: "connections", "streams", "bytes_in", ...
+ * P2P_ERR_CALL_NOT_FOUND for an unknown name. */
 P2P_API int p2p_node_counter(struct p2p_node *node, int64_t *value, const char *name);
+/* The names, index 0 and up, for as long as the program runs.
+ * P2P_ERR_CALL_NOT_FOUND past the end. */
 P2P_API int p2p_node_counter_name(const char **name, size_t index);
 
 /* ---- Streams ----------------------------------------------------------- */
@@ -343,6 +344,7 @@ enum p2p_handle_flags {
  * P2P_ERR_CALL_EXISTS if it is served already. */
 P2P_API int p2p_node_handle(struct p2p_node *node, const char *protocol, unsigned flags,
                             const struct p2p_stream_callbacks *callbacks, void *user);
+/* Serves it no more; streams that are open go on.  P2P_ERR_CALL_NOT_FOUND. */
 P2P_API int p2p_node_unhandle(struct p2p_node *node, const char *protocol);
 
 /* Opens an EVENT stream to a connected peer with the first of `protocols` that
@@ -427,7 +429,7 @@ enum p2p_event_type {
     P2P_EVENT_STREAM_READABLE,   /* `stream` */
     P2P_EVENT_STREAM_WRITABLE,   /* `stream` */
     P2P_EVENT_STREAM_FAILED,     /* `stream`, `error` */
-    P2P_EVENT_ADDRESSES_CHANGED, /* p2p_node_addresses() tells */
+    P2P_EVENT_ADDRESSES_CHANGED, /* once or more since the last one: p2p_node_addresses() tells */
     P2P_EVENT_NODE_CLOSED,       /* the last one: none comes after it */
 };
 
@@ -444,6 +446,7 @@ struct p2p_event {
 P2P_API int p2p_node_event_fd(struct p2p_node *node);
 /* 0 with *event, P2P_ERR_CALL_AGAIN when none waits. */
 P2P_API int p2p_node_next_event(struct p2p_node *node, struct p2p_event *event);
+/* The same, but waits for one: P2P_ERR_CALL_TIMEOUT. */
 P2P_API int p2p_node_wait_event(struct p2p_node *node, struct p2p_event *event, int timeout_ms);
 
 /* ---- Trouble ----------------------------------------------------------- */

@@ -68,6 +68,17 @@ TEST_F(AppTest, IsReadableOnlyWhileEventsWait)
     nothing_waits();
 }
 
+TEST_F(AppTest, TellsOnceOfManyChangesOfAddresses)
+{
+    for (int i = 0; i < 3; i++)
+        EXPECT_TRUE(push(P2P_EVENT_ADDRESSES_CHANGED));
+    EXPECT_EQ(next().type, P2P_EVENT_ADDRESSES_CHANGED);
+    nothing_waits();
+    EXPECT_TRUE(push(P2P_EVENT_ADDRESSES_CHANGED));
+    EXPECT_EQ(next().type, P2P_EVENT_ADDRESSES_CHANGED);
+    nothing_waits();
+}
+
 TEST_F(AppTest, TellsEventsWholeAndInOrder)
 {
     push(P2P_EVENT_CONNECT_FAILED, 7, "peer", "nobody listens there");
