@@ -169,10 +169,12 @@ bool app_push(struct app *app, const struct p2p_event *event)
     if (event->type != P2P_EVENT_NODE_CLOSED && !(entry = entry_new(event)))
         return false;
     pthread_mutex_lock(&app->mutex);
-    if (app->ended || (event->type == P2P_EVENT_STREAM_INCOMING && app->incoming_waiting == APP_INCOMING_MAX)) {
+    bool again = event->type == P2P_EVENT_ADDRESSES_CHANGED && app->changed;
+    bool full = event->type == P2P_EVENT_STREAM_INCOMING && app->incoming_waiting == APP_INCOMING_MAX;
+    if (app->ended || full || again) {
         pthread_mutex_unlock(&app->mutex);
         free(entry);
-        return false;
+        return again;
     }
     if (!entry)
         app->closed = true;
