@@ -1,4 +1,5 @@
 #include "bench.h"
+#include "command.h"
 
 #include <argp.h>
 #include <math.h>
@@ -82,7 +83,6 @@ static const struct argp_option option_list[] = {
     {"workers", 'w', "N", OPTION_HIDDEN, "of `serve`, and of each of its loads (default 1)", 0},
     {"pin", 'P', "CPU", OPTION_HIDDEN, "that `serve` stays on", 0},
     {"json", 'j', NULL, 0, "a line of JSON a row", 0},
-    {"quick", 'q', NULL, 0, "all rows but idle in short runs, within a minute", 0},
     {0},
 };
 
@@ -90,7 +90,6 @@ struct parsing {
     struct bench_options options;
     const char *row;
     const char *argument;
-    bool quick;
 };
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -126,9 +125,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'j':
         options->json = true;
         break;
-    case 'q':
-        parsing->quick = true;
-        break;
     case ARGP_KEY_ARG:
         if (state->arg_num == 0)
             parsing->row = argument;
@@ -138,8 +134,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             argp_error(state, "'%s' is one argument too many", argument);
         break;
     case ARGP_KEY_END:
-        if (parsing->row == NULL && !parsing->quick)
-            argp_error(state, "say which row: msg, bulk, handshake, ping or idle");
+        if (parsing->row == NULL)
+            argp_error(state, "say which: run, or one of msg, bulk, handshake, ping and idle");
         if (options->runs == 0 || options->runs > BENCH_RUNS_MAX || options->seconds <= 0)
             argp_error(state, "--runs takes 1 to %d, --seconds more than 0", BENCH_RUNS_MAX);
         if (options->workers == 0)
@@ -151,31 +147,47 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     return 0;
 }
 
-static int quick(struct bench_options *options)
+/* Commands whose arguments are their own. */
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {{"run", command_run}, {"--quick", command_quick}, {"rows", command_rows}, {"report", command_report},
+                {"compare", command_compare}, {"check", command_check}};
+
+static int run_command(int argc, char **argv, bool *found)
 {
-    options->runs = 3;
-    options->seconds = 1.5;
-    (void)bench_msg(options); /* rows exit by themselves when something fails */
-    (void)bench_bulk(options);
-    options->count = 1000;
-    (void)bench_ping(options);
-    options->count = 250;
-    return bench_handshake(options);
+    for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+        char name[64];
+
+        if (strcmp(commands[i].name, argv[1]) != 0)
+            continue;
+        *found = true;
+        snprintf(name, sizeof(name), "chorus-bench %s", argv[1]);
+        argv[1] = name; /* what usage and errors begin with */
+        return commands[i].run(argc - 1, argv + 1);
+    }
+    *found = false;
+    return COMMAND_USAGE;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct argp argp = {option_list, parse, "msg|bulk|handshake|ping|idle",
-                                     "Measures chorus-p2p, each figure beside a reference of the same run.", NULL,
-                                     NULL, NULL};
+    static const struct argp argp = {option_list, parse, "run|rows|report|compare|check\nmsg|bulk|handshake|ping|idle",
+                                     "Measures chorus-p2p.\v"
+                                     "`run` measures it beside its peers and writes a report: `run --help`.  `report`, "
+                                     "`compare` and `check` read its results, `rows` tells what it measures.  The "
+                                     "others measure one thing, beside a reference of the same run, with the options "
+                                     "above; --quick is `run --quick`.", NULL, NULL, NULL};
     struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50, .workers = 1, .pin = -1}};
+    bool found;
+    int status = run_command(argc, argv, &found);
 
+    if (found)
+        return status;
     if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
         return 2;
     if (parsing.options.driver != NULL)
         setenv("CHORUS_P2P_DRIVER", parsing.options.driver, 1);
-    if (parsing.quick)
-        return quick(&parsing.options);
     if (strcmp(parsing.row, "hold") == 0)
         return bench_hold(&parsing.options, parsing.argument);
     for (int i = 0; i < ROWS; i++) {

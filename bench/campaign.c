@@ -1,0 +1,411 @@
+#include "campaign.h"
+
+#include "bench.h"
+#include "calls.h"
+#include "progress.h"
+#include "results.h"
+#include "runner.h"
+#include "targets.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct campaign {
+    const struct campaign_options *options;
+    bool apart;
+    struct side_spec specs[CAMPAIGN_SPECS_MAX];
+    size_t spec_count;
+    const char *peers[PLAN_PEERS_MAX]; /* that can be started */
+    size_t peer_count;
+    json_t *results;
+    json_t *missing;                   /* borrowed from the results */
+    double begin_s, deadline_s;
+    double planned_s, done_s;          /* runs without repeats: of all rows, and so far */
+    char self[4096];
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+    signal(SIGINT, SIG_DFL); /* a second one ends at once */
+}
+
+/* ---- The programs ------------------------------------------------------------------ */
+
+static const struct side_spec *find_spec(const struct campaign *campaign, const char *name)
+{
+    for (size_t i = 0; i < campaign->spec_count; i++) {
+        if (strcmp(campaign->specs[i].name, name) == 0)
+            return &campaign->specs[i];
+    }
+    return NULL;
+}
+
+/* Asks the program what it is; only one that answers takes part. */
+static bool add_spec(struct campaign *campaign, const char *name, const char *command)
+{
+    struct side_spec *spec = &campaign->specs[campaign->spec_count];
+    struct side_text error;
+    json_t *about;
+
+    *spec = (struct side_spec){.name = name, .command = command, .cpu = -1};
+    about = side_about(spec, &error);
+    if (about == NULL) {
+        progress_line("skipped: %s", error.text);
+        results_skip(campaign->results, name, error.text);
+        return false;
+    }
+    results_add_side(campaign->results, name, command, about);
+    json_decref(about);
+    campaign->spec_count++;
+    return true;
+}
+
+static char *own_command(const struct campaign *campaign, const char *arguments)
+{
+    char *command = NULL;
+
+    if (asprintf(&command, "'%s' %s", campaign->self, arguments) < 0)
+        bench_die("no memory");
+    return command; /* lives as long as the program */
+}
+
+static bool add_specs(struct campaign *campaign)
+{
+    const struct campaign_options *options = campaign->options;
+
+    if (!add_spec(campaign, "ours", options->ours != NULL ? options->ours : own_command(campaign, "serve")))
+        return false;
+    for (size_t i = 0; i < options->peer_count; i++) {
+        if (add_spec(campaign, options->peers[i].name, options->peers[i].command))
+            campaign->peers[campaign->peer_count++] = options->peers[i].name;
+    }
+    if (options->ours == NULL && !options->mode.quick) {
+        (void)add_spec(campaign, "ours-epoll", own_command(campaign, "serve --driver epoll")); /* else skipped */
+        (void)add_spec(campaign, "ours-2w", own_command(campaign, "serve --workers 2"));
+    }
+    return true;
+}
+
+/* ---- One row ------------------------------------------------------------------------- */
+
+static double left_s(const struct campaign *campaign)
+{
+    return campaign->deadline_s - bench_now_s();
+}
+
+/* Whether a run may be done again and the rest will still fit. */
+static bool affordable(const struct campaign *campaign, double run_s)
+{
+    double spent_s = bench_now_s() - campaign->begin_s;
+    double slowness = campaign->done_s > 0 ? fmax(1, spent_s / campaign->done_s) : 1;
+
+    return (campaign->planned_s - campaign->done_s + run_s) * slowness < left_s(campaign);
+}
+
+/* One run, again while it is disturbed, as often as there is leave and time; the
+ * least disturbed counts. */
+static void run_undisturbed(struct campaign *campaign, const struct runner_request *request,
+                            struct runner_result *result)
+{
+    double run_s = plan_run_s(request->row, request->mode);
+
+    runner_run(request, result);
+    for (unsigned i = 0; i < campaign->options->repeats && result->ok && runner_is_disturbed(result); i++) {
+        struct runner_result again;
+
+        if (interrupted || !affordable(campaign, run_s))
+            return;
+        runner_run(request, &again);
+        again.repeats = result->repeats = i + 1;
+        if (again.ok && again.foreign + again.steal < result->foreign + result->steal) {
+            struct runner_result worse = *result;
+
+            *result = again;
+            again = worse;
+        }
+        runner_result_fini(&again);
+    }
+}
+
+static struct side_spec placed(const struct campaign *campaign, const char *name, bool listens)
+{
+    const struct side_spec *spec = find_spec(campaign, name);
+    struct side_spec out = spec != NULL ? *spec : (struct side_spec){.name = NULL};
+
+    if (campaign->options->pin)
+        out.cpu = listens ? 1 : 0;
+    return out;
+}
+
+static void run_series(struct campaign *campaign, const struct plan_row *row, const struct plan_series *series,
+                       json_t *out, bool count_calls)
+{
+    struct side_spec dialler = placed(campaign, series->dialler, false);
+    struct side_spec listener = placed(campaign, series->listener, true);
+    struct runner_request request = {.row = row, .mode = &campaign->options->mode, .dialler = &dialler,
+                                     .listener = &listener, .apart = campaign->apart, .count_calls = count_calls};
+    struct runner_result result;
+
+    progress_running(campaign->done_s / campaign->planned_s, row, series);
+    if (count_calls)
+        runner_run(&request, &result);
+    else
+        run_undisturbed(campaign, &request, &result);
+    if (!result.ok)
+        progress_line("%s, %s -> %s: %s", row->name, series->dialler, series->listener, result.error.text);
+    if (!count_calls)
+        results_add(out, row, &result);
+    else if (result.ok)
+        results_add_figures(out, row, &result);
+    runner_result_fini(&result);
+}
+
+static bool is_done(const json_t *series, unsigned runs)
+{
+    return json_integer_value(json_object_get(series, "runs")) >= runs;
+}
+
+static bool is_hopeless(const json_t *series)
+{
+    return json_array_size(json_object_get(series, "errors")) >= CAMPAIGN_FAILURES_MAX;
+}
+
+static void note_missing(struct campaign *campaign, const struct plan_row *row, const struct plan_series *series,
+                         const char *reason)
+{
+    json_array_append_new(campaign->missing, json_pack("{s:s, s:s, s:s, s:s}", "row", row->name, "dialler",
+                                                       series->dialler, "listener", series->listener, "reason",
+                                                       reason));
+}
+
+/* The series of a row whose programs are all there. */
+static size_t row_series(const struct campaign *campaign, const struct plan_row *row,
+                         struct plan_series out[PLAN_SERIES_MAX])
+{
+    const struct plan_mode *mode = &campaign->options->mode;
+    size_t count = plan_make_series(out, row, mode, campaign->peers, campaign->peer_count), kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (row->work == PLAN_PART || (find_spec(campaign, out[i].dialler) != NULL &&
+                                       find_spec(campaign, out[i].listener) != NULL))
+            out[kept++] = out[i];
+    }
+    return kept;
+}
+
+static void count_row_calls(struct campaign *campaign, const struct plan_row *row, json_t *out)
+{
+    struct plan_series ours = {"ours", "ours", false};
+
+    if (row->calls && calls_obstacle() == NULL && !interrupted)
+        run_series(campaign, row, &ours, results_series(out, &ours), true);
+}
+
+/* Whoever goes first goes last in the next round. */
+static void run_round(struct campaign *campaign, const struct plan_row *row, const struct plan_series *series,
+                      size_t count, unsigned round, json_t *out)
+{
+    unsigned runs = plan_runs(row, &campaign->options->mode);
+    double run_s = plan_run_s(row, &campaign->options->mode);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct plan_series *next = &series[(i + round) % count];
+        json_t *place = results_series(out, next);
+
+        if (!interrupted && left_s(campaign) > run_s && !is_done(place, runs) && !is_hopeless(place))
+            run_series(campaign, row, next, place, false);
+        campaign->done_s += round < runs ? run_s : 0;
+    }
+}
+
+/* Notes the series that have not all their runs.  True when all have. */
+static bool note_row(struct campaign *campaign, const struct plan_row *row, const struct plan_series *series,
+                     size_t count, json_t *out)
+{
+    bool done = true;
+
+    for (size_t i = 0; i < count; i++) {
+        json_t *place = results_series(out, &series[i]), *errors = json_object_get(place, "errors");
+        const char *why = json_string_value(json_array_get(errors, json_array_size(errors) - 1));
+
+        if (is_done(place, plan_runs(row, &campaign->options->mode)))
+            continue;
+        done = false;
+        note_missing(campaign, row, &series[i], interrupted ? "interrupted" : why != NULL ? why : "out of time");
+    }
+    return done;
+}
+
+static void run_row(struct campaign *campaign, const struct plan_row *row)
+{
+    struct plan_series series[PLAN_SERIES_MAX];
+    size_t count = row_series(campaign, row, series);
+    unsigned rounds = plan_runs(row, &campaign->options->mode) + CAMPAIGN_FAILURES_MAX; /* for runs that fail */
+    json_t *out = results_row(campaign->results, row);
+
+    for (unsigned round = 0; round < rounds && count > 0; round++)
+        run_round(campaign, row, series, count, round, out);
+    count_row_calls(campaign, row, out);
+    json_object_set_new(out, "done", json_boolean(note_row(campaign, row, series, count, out)));
+    progress_row(row, out);
+}
+
+/* ---- All rows ------------------------------------------------------------------------ */
+
+static bool selected(const struct campaign *campaign, const struct plan_row *row)
+{
+    const struct campaign_options *options = campaign->options;
+
+    return plan_selected(row, &options->mode, options->patterns, options->pattern_count);
+}
+
+static double plan_all_s(const struct campaign *campaign)
+{
+    const struct plan_row *rows;
+    size_t count = plan_rows(&rows);
+    struct plan_series series[PLAN_SERIES_MAX];
+    double sum_s = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (selected(campaign, &rows[i]))
+            sum_s += plan_row_s(&rows[i], &campaign->options->mode, row_series(campaign, &rows[i], series));
+    }
+    return sum_s;
+}
+
+static bool save(const struct campaign *campaign)
+{
+    struct results_text error;
+
+    if (results_save(campaign->results, campaign->options->path, &error))
+        return true;
+    progress_line("%s", error.text);
+    return false;
+}
+
+static bool run_rows(struct campaign *campaign)
+{
+    const struct plan_row *rows;
+    size_t count = plan_rows(&rows);
+
+    for (size_t i = 0; i < count; i++) {
+        const json_t *before = results_find_row(campaign->results, rows[i].name);
+
+        if (!selected(campaign, &rows[i]))
+            continue;
+        if (json_is_true(json_object_get(before, "done"))) {
+            progress_line("%s: done before", rows[i].name);
+            continue;
+        }
+        run_row(campaign, &rows[i]);
+        targets_evaluate(campaign->results);
+        if (!save(campaign))
+            return false;
+    }
+    return true;
+}
+
+static json_t *settings(const struct campaign_options *options)
+{
+    json_t *patterns = json_array();
+
+    for (size_t i = 0; i < options->pattern_count; i++)
+        json_array_append_new(patterns, json_string(options->patterns[i]));
+    return json_pack("{s:b, s:i, s:f, s:f, s:f, s:b, s:o}", "quick", options->mode.quick, "runs",
+                     (int)options->mode.runs, "warm", options->mode.warm_s, "seconds", options->mode.seconds,
+                     "idle_seconds", options->mode.idle_seconds, "pin", options->pin, "rows", patterns);
+}
+
+/* What failed before gets another chance. */
+static void forgive(json_t *row)
+{
+    json_t *series;
+    size_t index;
+
+    if (json_is_true(json_object_get(row, "done")))
+        return;
+    json_array_foreach (json_object_get(row, "series"), index, series)
+        json_array_clear(json_object_get(series, "errors"));
+}
+
+/* Results of before, when they are of the same settings and machine. */
+static bool resume(struct campaign *campaign)
+{
+    struct results_text error;
+    json_t *before = results_load(campaign->options->path, &error), *row;
+    size_t index;
+
+    if (before == NULL) {
+        progress_line("%s", error.text);
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        const char *part = i == 0 ? "settings" : "machine";
+
+        if (!json_equal(json_object_get(before, part), json_object_get(campaign->results, part))) {
+            progress_line("%s has other %s: give the same, or another --out", campaign->options->path, part);
+            json_decref(before);
+            return false;
+        }
+    }
+    json_array_foreach (json_object_get(before, "rows"), index, row)
+        forgive(row);
+    json_object_set(campaign->results, "created", json_object_get(before, "created"));
+    json_object_set(campaign->results, "rows", json_object_get(before, "rows"));
+    json_decref(before);
+    return true;
+}
+
+static bool open_results(struct campaign *campaign, const struct machine_place *place)
+{
+    const struct campaign_options *options = campaign->options;
+
+    campaign->results = results_new(settings(options), machine_facts(place));
+    campaign->missing = json_array();
+    json_object_set_new(campaign->results, "missing", campaign->missing);
+    if (access(options->path, F_OK) != 0)
+        return true;
+    if (options->resume)
+        return resume(campaign);
+    progress_line("%s is there already: --resume goes on with it, another --out leaves it", options->path);
+    return false;
+}
+
+json_t *campaign_run(const struct campaign_options *options, const struct machine_place *place,
+                     enum campaign_outcome *outcome)
+{
+    struct campaign campaign = {.options = options, .apart = place->apart, .begin_s = bench_now_s()};
+    ssize_t length = readlink("/proc/self/exe", campaign.self, sizeof(campaign.self) - 1);
+
+    *outcome = CAMPAIGN_NONE;
+    campaign.self[length > 0 ? length : 0] = '\0';
+    campaign.deadline_s = campaign.begin_s + options->minutes * 60;
+    signal(SIGPIPE, SIG_IGN); /* a program that has ended is told from its output */
+    signal(SIGINT, on_interrupt);
+    if (!open_results(&campaign, place) || !add_specs(&campaign)) {
+        json_decref(campaign.results);
+        return NULL;
+    }
+    campaign.planned_s = plan_all_s(&campaign);
+    progress_line("about %.0f minutes, at most %.0f", ceil(campaign.planned_s / 60), options->minutes);
+    if (run_rows(&campaign)) {
+        bool complete = json_array_size(campaign.missing) == 0;
+
+        json_object_set_new(campaign.results, "complete", json_boolean(complete));
+        targets_evaluate(campaign.results);
+        if (save(&campaign))
+            *outcome = complete ? CAMPAIGN_COMPLETE : CAMPAIGN_PARTIAL;
+    }
+    if (*outcome == CAMPAIGN_NONE) {
+        json_decref(campaign.results);
+        return NULL;
+    }
+    return campaign.results;
+}

@@ -1,0 +1,27 @@
+#ifndef BENCH_COMMAND_H
+#define BENCH_COMMAND_H
+
+#include <argp.h>
+
+/* Commands with a command line of their own; the others are in bench.h.  Each
+ * gets what followed its name, and returns the exit status. */
+
+enum command_status {
+    COMMAND_DONE = 0,
+    COMMAND_FAILED = 1,  /* or, of `compare` and `check`: not as good as it should be */
+    COMMAND_USAGE = 2,
+    COMMAND_PARTIAL = 3, /* there is a report, and it says what is missing */
+};
+
+int command_run(int argc, char **argv);
+/* `run --quick`. */
+int command_quick(int argc, char **argv);
+int command_rows(int argc, char **argv);
+int command_report(int argc, char **argv);
+int command_compare(int argc, char **argv);
+int command_check(int argc, char **argv);
+
+/* For their parsers: a number in a range, or an error about the option. */
+double command_number(struct argp_state *state, const char *option, const char *text, double least, double most);
+
+#endif

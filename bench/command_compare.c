@@ -1,0 +1,149 @@
+#include "command.h"
+
+#include "compare.h"
+#include "progress.h"
+#include "report.h"
+#include "targets.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* Commands that read results: `compare`, `check`, `report`. */
+
+struct parsing {
+    const char *files[2];
+    unsigned file_count, wanted;
+    double margin, factor;
+    bool relative;
+    const char *folder;
+};
+
+static error_t take_file(struct parsing *parsing, char *argument, struct argp_state *state)
+{
+    if (parsing->file_count == parsing->wanted)
+        argp_error(state, "'%s' is one argument too many", argument);
+    parsing->files[parsing->file_count++] = argument;
+    return 0;
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct parsing *parsing = state->input;
+
+    switch (key) {
+    case 'm':
+        parsing->margin = command_number(state, "margin", argument, 0, 1000) / 100;
+        break;
+    case 'r':
+        parsing->relative = true;
+        break;
+    case 'f':
+        parsing->factor = command_number(state, "factor", argument, 1, 1000);
+        break;
+    case 'o':
+        parsing->folder = argument;
+        break;
+    case ARGP_KEY_ARG:
+        return take_file(parsing, argument, state);
+    case ARGP_KEY_END:
+        if (parsing->file_count < parsing->wanted)
+            argp_error(state, "needs %s of results", parsing->wanted == 2 ? "two files" : "a file");
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static json_t *load(const char *path)
+{
+    struct results_text error;
+    json_t *results = results_load(path, &error);
+
+    if (results == NULL)
+        fprintf(stderr, "chorus-bench: %s\n", error.text);
+    return results;
+}
+
+int command_compare(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"margin", 'm', "PERCENT", 0, "how much worse is no regression (default 5)", 0},
+        {"relative", 'r', NULL, 0, "compare ratios to the references of each run, as of two machines", 0},
+        {0},
+    };
+    static const struct argp argp = {options, parse, "A.json B.json",
+                                     "Ratios of B's figures to A's, with 95 % intervals.\v"
+                                     "Exit status: 0 no regression; 1 a figure is worse by more than the margin, and "
+                                     "its interval says so; 2 wrong usage or input.", NULL, NULL, NULL};
+    struct parsing parsing = {.wanted = 2, .margin = 0.05};
+    json_t *results[2];
+    unsigned worse;
+
+    argp_err_exit_status = COMMAND_USAGE;
+    if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
+        return COMMAND_USAGE;
+    results[0] = load(parsing.files[0]);
+    results[1] = results[0] != NULL ? load(parsing.files[1]) : NULL;
+    if (results[1] == NULL) {
+        json_decref(results[0]);
+        return COMMAND_USAGE;
+    }
+    worse = compare_print(stdout, results[0], results[1], parsing.margin, parsing.relative);
+    json_decref(results[0]);
+    json_decref(results[1]);
+    return worse > 0 ? COMMAND_FAILED : COMMAND_DONE;
+}
+
+int command_check(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"factor", 'f', "F", 0, "how far targets may be missed (default 2)", 0},
+        {0},
+    };
+    static const struct argp argp = {options, parse, "RESULTS.json",
+                                     "Checks the form of results, and that no target is missed by far.", NULL, NULL,
+                                     NULL};
+    struct parsing parsing = {.wanted = 1, .factor = 2};
+    struct targets_text error;
+    json_t *results;
+    bool holds;
+
+    argp_err_exit_status = COMMAND_USAGE;
+    if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
+        return COMMAND_USAGE;
+    results = load(parsing.files[0]);
+    if (results == NULL)
+        return COMMAND_USAGE;
+    holds = targets_hold(results, parsing.factor, &error);
+    printf("%zu targets within a factor of %g of what is wanted: %s\n",
+           json_array_size(json_object_get(results, "targets")), parsing.factor, holds ? "all" : "not all");
+    if (!holds)
+        printf("%s\n", error.text);
+    json_decref(results);
+    return holds ? COMMAND_DONE : COMMAND_FAILED;
+}
+
+int command_report(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"out", 'o', "DIR", 0, "where it goes (default: here)", 0},
+        {0},
+    };
+    static const struct argp argp = {options, parse, "RESULTS.json", "Writes the report of results once more.", NULL,
+                                     NULL, NULL};
+    struct parsing parsing = {.wanted = 1, .folder = "."};
+    json_t *results;
+    bool written;
+
+    argp_err_exit_status = COMMAND_USAGE;
+    if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
+        return COMMAND_USAGE;
+    results = load(parsing.files[0]);
+    if (results == NULL)
+        return COMMAND_USAGE;
+    targets_evaluate(results);
+    written = report_write(results, parsing.folder);
+    json_decref(results);
+    return written ? COMMAND_DONE : COMMAND_FAILED;
+}

@@ -1,0 +1,252 @@
+#include "plan.h"
+
+#include <assert.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const plan_work_names[] = {"bulk", "handshake", "rtt", "rr", "streams", "idle", "storm", "fanout", "part"};
+
+#define BULK(Direction, Connections, Streams)                                                                          \
+    .work = PLAN_BULK, .direction = (Direction), .connections = (Connections), .streams = (Streams)
+#define RR(Size, Connections) .work = PLAN_RR, .size = (Size), .connections = (Connections)
+#define IDLE(Connections, Seconds) .work = PLAN_IDLE, .connections = (Connections), .seconds = (Seconds), .runs = 1
+
+/* Rows of `idle` run once: what they measure is the same each time, and takes a
+ * round of keep-alives to see. */
+static const struct plan_row rows[] = {
+    {"bulk-up", "bulk, one stream up", BULK("up", 1, 1), .quick = true,
+     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_CROSS_QUICK | PLAN_RAW | PLAN_SEALED | PLAN_EPOLL | PLAN_TWO},
+    {"bulk-down", "bulk, one stream down", BULK("down", 1, 1), .pairs = PLAN_SELF | PLAN_CROSS | PLAN_SEALED},
+    {"bulk-both", "bulk, one stream each way", BULK("both", 1, 1), .pairs = PLAN_SELF},
+    {"bulk-up-16s", "bulk, 16 streams up", BULK("up", 1, 16), .pairs = PLAN_SELF},
+    {"bulk-up-10c", "bulk, 10 connections up", BULK("up", 10, 1), .pairs = PLAN_SELF | PLAN_SEALED},
+    {"bulk-up-100c", "bulk, 100 connections up", BULK("up", 100, 1), .pairs = PLAN_SELF | PLAN_SEALED},
+
+    {"handshake-1", "connect, one at a time", .work = PLAN_HANDSHAKE, .parallel = 1, .pairs = PLAN_SELF},
+    {"handshake-50", "connect, 50 at a time", .work = PLAN_HANDSHAKE, .parallel = 50, .quick = true,
+     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_CRYPTO | PLAN_EPOLL},
+
+    {"rtt", "ping, one after the other", .work = PLAN_RTT, .quick = true, .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW},
+    {"rtt-open", "ping, 1,000 a second", .work = PLAN_RTT, .rate = 1000, .pairs = PLAN_SELF | PLAN_RAW},
+    {"rtt-load", "ping under an upload, 500 a second", .work = PLAN_RTT, .load = true, .rate = 500, .quick = true,
+     .pairs = PLAN_SELF},
+
+    {"rr-32-1", "32 B there and back, 1 connection", RR(32, 1), .pairs = PLAN_SELF | PLAN_RAW | PLAN_SEALED},
+    {"rr-32-10", "32 B there and back, 10 connections", RR(32, 10), .pairs = PLAN_SELF | PLAN_RAW | PLAN_SEALED},
+    {"rr-32-100", "32 B there and back, 100 connections", RR(32, 100), .quick = true,
+     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW | PLAN_SEALED | PLAN_EPOLL | PLAN_TWO},
+    {"rr-32-1000", "32 B there and back, 1,000 connections", RR(32, 1000),
+     .pairs = PLAN_SELF | PLAN_RAW | PLAN_SEALED},
+    {"rr-32-10000", "32 B there and back, 10,000 connections", RR(32, 10000), .pairs = PLAN_OURS, .runs = 3},
+    {"rr-1k-1", "1 KB there and back, 1 connection", RR(1024, 1), .pairs = PLAN_SELF | PLAN_SEALED},
+    {"rr-1k-10", "1 KB there and back, 10 connections", RR(1024, 10), .pairs = PLAN_SELF | PLAN_SEALED},
+    {"rr-1k-100", "1 KB there and back, 100 connections", RR(1024, 100), .quick = true, .calls = true,
+     .pairs = PLAN_SELF | PLAN_RAW | PLAN_SEALED},
+    {"rr-1k-1000", "1 KB there and back, 1,000 connections", RR(1024, 1000), .pairs = PLAN_SELF | PLAN_SEALED},
+    {"rr-64k-1", "64 KB there and back, 1 connection", RR(65536, 1), .pairs = PLAN_SELF},
+    {"rr-64k-10", "64 KB there and back, 10 connections", RR(65536, 10), .pairs = PLAN_SELF},
+    {"rr-64k-100", "64 KB there and back, 100 connections", RR(65536, 100), .pairs = PLAN_SELF},
+    {"rr-64k-1000", "64 KB there and back, 1,000 connections", RR(65536, 1000), .pairs = PLAN_SELF},
+    {"rr-open", "32 B there and back, 5,000 a second over 100 connections", RR(32, 100), .rate = 5000,
+     .pairs = PLAN_SELF | PLAN_RAW},
+
+    {"streams-1", "new stream and 1 KB of echo, one at a time", .work = PLAN_STREAMS, .inflight = 1, .quick = true,
+     .pairs = PLAN_SELF},
+    {"streams-32", "new stream and 1 KB of echo, 32 at a time", .work = PLAN_STREAMS, .inflight = 32, .quick = true,
+     .pairs = PLAN_SELF | PLAN_CROSS},
+    {"streams-256", "new stream and 1 KB of echo, 256 at a time", .work = PLAN_STREAMS, .inflight = 256,
+     .pairs = PLAN_SELF},
+
+    {"idle-100", "100 idle connections", IDLE(100, 30), .pairs = PLAN_OURS | PLAN_HELD},
+    {"idle-500", "500 idle connections", IDLE(500, 30), .quick = true, .pairs = PLAN_OURS | PLAN_HELD},
+    {"idle-1000", "1,000 idle connections", IDLE(1000, 30), .pairs = PLAN_OURS | PLAN_HELD},
+    {"idle-10000", "10,000 idle connections", IDLE(10000, 60), .pairs = PLAN_OURS | PLAN_HELD},
+    {"idle-100000", "100,000 idle connections", IDLE(100000, 60), .pairs = PLAN_OURS},
+
+    {"storm-1000", "1,000 dials at once", .work = PLAN_STORM, .connections = 1000, .pairs = PLAN_SELF},
+    {"storm-200", "200 dials at once", .work = PLAN_STORM, .connections = 200, .quick = true, .pairs = PLAN_SELF},
+    {"fanout-100", "1 KB to 100 peers and back", .work = PLAN_FANOUT, .connections = 100, .quick = true,
+     .pairs = PLAN_OURS | PLAN_HELD},
+    {"fanout-1000", "1 KB to 1,000 peers and back", .work = PLAN_FANOUT, .connections = 1000,
+     .pairs = PLAN_OURS | PLAN_HELD},
+
+    {"msg", "messages between actors", .work = PLAN_PART, .pairs = PLAN_OURS, .quick = true},
+    {"timers", "deadlines of a worker", .work = PLAN_PART, .pairs = PLAN_OURS, .quick = true},
+    {"mailbox", "queues between threads", .work = PLAN_PART, .pairs = PLAN_OURS, .quick = true},
+};
+
+size_t plan_rows(const struct plan_row **out)
+{
+    *out = rows;
+    return sizeof(rows) / sizeof(rows[0]);
+}
+
+const struct plan_row *plan_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (strcmp(rows[i].name, name) == 0)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+bool plan_selected(const struct plan_row *row, const struct plan_mode *mode, const char *const *patterns,
+                   size_t pattern_count)
+{
+    if (pattern_count == 0)
+        return row->quick || !mode->quick;
+    for (size_t i = 0; i < pattern_count; i++) {
+        if (fnmatch(patterns[i], row->name, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
+void plan_mode_init(struct plan_mode *mode, bool quick)
+{
+    *mode = quick ? (struct plan_mode){true, 3, 0.3, 0.8, 10} : (struct plan_mode){false, 5, 0.4, 1.2, 60};
+}
+
+/* ---- Series ------------------------------------------------------------------- */
+
+bool plan_peer_name(const char *name)
+{
+    static const char *const taken[] = {"ours", "ours-epoll", "ours-2w", "raw", "raw-aead", "crypto"};
+    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.");
+
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        if (strcmp(taken[i], name) == 0)
+            return false;
+    }
+    return length > 0 && name[length] == '\0' && length < PLAN_NAME_BYTES;
+}
+
+static void add(struct plan_series *out, size_t *count, const char *dialler, const char *listener, bool reference)
+{
+    struct plan_series *series = &out[(*count)++];
+
+    assert(*count <= PLAN_SERIES_MAX);
+    snprintf(series->dialler, sizeof(series->dialler), "%s", dialler);
+    snprintf(series->listener, sizeof(series->listener), "%s", listener);
+    series->reference = reference;
+}
+
+static void add_peer(struct plan_series *out, size_t *count, unsigned pairs, bool cross, const char *peer)
+{
+    if (pairs & PLAN_PEERS)
+        add(out, count, peer, peer, false);
+    if ((pairs & PLAN_HELD) || cross)
+        add(out, count, "ours", peer, false);
+    if (cross)
+        add(out, count, peer, "ours", false);
+}
+
+size_t plan_make_series(struct plan_series out[PLAN_SERIES_MAX], const struct plan_row *row,
+                        const struct plan_mode *mode, const char *const *peers, size_t peer_count)
+{
+    static const struct {
+        unsigned pair;
+        const char *name;
+        bool reference, quick;
+    } more[] = {{PLAN_EPOLL, "ours-epoll", false, false}, {PLAN_TWO, "ours-2w", false, false},
+                {PLAN_RAW, "raw", true, true}, {PLAN_SEALED, "raw-aead", true, true},
+                {PLAN_CRYPTO, "crypto", true, true}};
+    bool cross = (row->pairs & PLAN_CROSS) && (!mode->quick || (row->pairs & PLAN_CROSS_QUICK));
+    size_t count = 0;
+
+    if (row->pairs & PLAN_OURS)
+        add(out, &count, "ours", "ours", false);
+    for (size_t i = 0; i < peer_count && i < PLAN_PEERS_MAX; i++)
+        add_peer(out, &count, row->pairs, cross, peers[i]);
+    for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++) {
+        if ((row->pairs & more[i].pair) && (more[i].quick || !mode->quick))
+            add(out, &count, more[i].name, more[i].name, more[i].reference);
+    }
+    return count;
+}
+
+bool plan_series_is_ours(const struct plan_series *series)
+{
+    return strcmp(series->dialler, "ours") == 0 && strcmp(series->listener, "ours") == 0;
+}
+
+/* ---- One row -------------------------------------------------------------------- */
+
+unsigned plan_runs(const struct plan_row *row, const struct plan_mode *mode)
+{
+    return row->runs != 0 && row->runs < mode->runs ? row->runs : mode->runs;
+}
+
+double plan_seconds(const struct plan_row *row, const struct plan_mode *mode)
+{
+    return row->seconds > 0 ? row->seconds / 60 * mode->idle_seconds : mode->seconds;
+}
+
+static unsigned processes(unsigned connections, unsigned most)
+{
+    unsigned count = (connections + most - 1) / most;
+
+    assert(count <= PLAN_PROCESSES_MAX);
+    return count > 0 ? count : 1;
+}
+
+unsigned plan_diallers(const struct plan_row *row)
+{
+    return processes(row->connections, PLAN_DIALLER_CONNECTIONS_MAX);
+}
+
+unsigned plan_listeners(const struct plan_row *row)
+{
+    return processes(row->connections, PLAN_LISTENER_CONNECTIONS_MAX);
+}
+
+unsigned plan_connections(const struct plan_row *row, unsigned index)
+{
+    unsigned count = plan_diallers(row);
+
+    return row->connections / count + (index < row->connections % count);
+}
+
+static void append(char *out, size_t size, const char *key, double value)
+{
+    size_t length = strlen(out);
+
+    if (value != 0)
+        snprintf(out + length, size - length, "%s%s=%.10g", length > 0 ? " " : "", key, value);
+}
+
+void plan_keys(char *out, size_t size, const struct plan_row *row, const struct plan_mode *mode, unsigned index)
+{
+    size_t length;
+
+    *out = '\0';
+    append(out, size, "connections", plan_connections(row, index));
+    append(out, size, "streams", row->streams);
+    append(out, size, "parallel", row->parallel);
+    append(out, size, "inflight", row->inflight);
+    append(out, size, "size", row->size);
+    append(out, size, "rate", row->rate / plan_diallers(row));
+    append(out, size, "load", row->load);
+    length = strlen(out);
+    if (row->direction != NULL)
+        snprintf(out + length, size - length, "%sdirection=%s", length > 0 ? " " : "", row->direction);
+    if (row->work != PLAN_STORM) {
+        append(out, size, "warm", mode->warm_s);
+        append(out, size, "seconds", plan_seconds(row, mode));
+    }
+}
+
+/* Starting two programs and ending them, and connecting at about a thousand a
+ * second, which is what the slower peers do. */
+double plan_run_s(const struct plan_row *row, const struct plan_mode *mode)
+{
+    double start_s = row->work == PLAN_PART ? 0 : 0.4;
+
+    return start_s + row->connections / 1000.0 + (row->work == PLAN_STORM ? 0 : mode->warm_s + plan_seconds(row, mode));
+}
+
+double plan_row_s(const struct plan_row *row, const struct plan_mode *mode, size_t series_count)
+{
+    return plan_run_s(row, mode) * plan_runs(row, mode) * (double)series_count;
+}

@@ -1,0 +1,44 @@
+#ifndef BENCH_REPORT_H
+#define BENCH_REPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/* What people read of results.  Both forms are made of the same tables. */
+
+enum report_limits {
+    REPORT_COLUMNS_MAX = 12,
+    REPORT_CELL_BYTES = 160,
+    REPORT_LINES_MAX = 64,
+};
+
+struct report_table {
+    char title[160];
+    size_t columns, lines;
+    char head[REPORT_COLUMNS_MAX][REPORT_CELL_BYTES];
+    char cells[REPORT_LINES_MAX][REPORT_COLUMNS_MAX][REPORT_CELL_BYTES];
+    char note[REPORT_LINES_MAX][1024]; /* of a line; "" */
+    bool good[REPORT_LINES_MAX], bad[REPORT_LINES_MAX]; /* of a line: to be coloured */
+};
+
+/* Writes report.md and report.html into a folder.  False with a message. */
+bool report_write(const json_t *results, const char *folder);
+
+/* ---- For the writers ---------------------------------------------------------------- */
+
+void report_targets(struct report_table *out, const json_t *results);
+void report_sides(struct report_table *out, const json_t *results);
+void report_row(struct report_table *out, const json_t *row);
+/* "2 cores of AMD EPYC, Linux 6.1, ..." */
+void report_machine(char *out, size_t size, const json_t *results);
+/* "5 runs of 1.2 s each after 0.4 s of warm-up, ..." */
+void report_method(char *out, size_t size, const json_t *results);
+/* Calls `line` with each thing that is missing, was skipped, or failed. */
+void report_missing(const json_t *results, void (*line)(FILE *file, const char *text), FILE *file);
+bool report_is_partial(const json_t *results);
+
+void report_markdown(FILE *file, const json_t *results);
+void report_html(FILE *file, const json_t *results);
+
+#endif

@@ -1,0 +1,181 @@
+#include "targets.h"
+
+#include "results.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A program with its own kind. */
+struct place {
+    const char *row, *program, *figure;
+};
+
+struct target {
+    const char *text;
+    struct place ours;
+    struct place against;   /* without a row that of ours, without a figure that of ours; none: `value` */
+    double value;
+    char sign;              /* '>': at least, '<': at most */
+    double wanted;          /* the ratio */
+    const char *bound;      /* what stands in the way, when it is missed */
+};
+
+#define STREAM_BOUND                                                                                                   \
+    "one stream is one core's work on each side: the cipher, the kernel's copies and the stream's own pass share it"
+#define WAKE_BOUND                                                                                                     \
+    "a sleeping core takes longer to wake than the round trip does; whoever sleeps on either side pays it"
+#define REQUEST_BOUND                                                                                                  \
+    "the kernel's TCP path is most of a small request; what is left is two ciphers, yamux and a hop to the stream"
+#define CONNECT_BOUND                                                                                                  \
+    "the crypto of the handshake (4 X25519 and an Ed25519 check a side) is the floor; sockets and identify come on top"
+
+static const struct target targets[] = {
+    {"bulk, one stream, of plain TCP with the cipher", {"bulk-up", "ours", "rate"}, {NULL, "raw-aead", NULL}, 0, '>',
+     0.85, STREAM_BOUND},
+    {"bulk, one stream, against go", {"bulk-up", "ours", "rate"}, {NULL, "go", NULL}, 0, '>', 2, STREAM_BOUND},
+    {"bulk, one stream, against rust", {"bulk-up", "ours", "rate"}, {NULL, "rust", NULL}, 0, '>', 2, STREAM_BOUND},
+    {"bulk, one stream, against js", {"bulk-up", "ours", "rate"}, {NULL, "js", NULL}, 0, '>', 5, STREAM_BOUND},
+    {"CPU of receiving, against go", {"bulk-up", "ours", "listener_cpu"}, {NULL, "go", NULL}, 0, '<', 0.5,
+     STREAM_BOUND},
+    {"CPU of sending, against go", {"bulk-up", "ours", "dialler_cpu"}, {NULL, "go", NULL}, 0, '<', 0.62, STREAM_BOUND},
+    {"CPU of receiving, of plain TCP with the cipher", {"bulk-up", "ours", "listener_cpu"}, {NULL, "raw-aead", NULL},
+     0, '<', 1.15, STREAM_BOUND},
+    {"CPU of sending, of plain TCP with the cipher", {"bulk-up", "ours", "dialler_cpu"}, {NULL, "raw-aead", NULL}, 0,
+     '<', 1.15, STREAM_BOUND},
+
+    {"connects, 50 at a time, against go", {"handshake-50", "ours", "rate"}, {NULL, "go", NULL}, 0, '>', 4,
+     CONNECT_BOUND},
+    {"connects, 50 at a time, against rust", {"handshake-50", "ours", "rate"}, {NULL, "rust", NULL}, 0, '>', 3,
+     CONNECT_BOUND},
+    {"listener's CPU of a connect, of the crypto alone", {"handshake-50", "ours", "listener_cpu"},
+     {NULL, "crypto", "cpu"}, 0, '<', 1.7, CONNECT_BOUND},
+    {"listener's CPU of a connect, against go", {"handshake-50", "ours", "listener_cpu"}, {NULL, "go", NULL}, 0, '<',
+     0.28, CONNECT_BOUND},
+    {"listener's CPU of a connect, against rust", {"handshake-50", "ours", "listener_cpu"}, {NULL, "rust", NULL}, 0,
+     '<', 0.38, CONNECT_BOUND},
+
+    {"user memory of an idle connection, of 1,024 B", {"idle-10000", "ours", "memory"}, {NULL, NULL, NULL}, 1024, '<',
+     1, "what a connection keeps for ever: keys, session, yamux, peer, and what the heap adds"},
+    {"CPU of 100 idle connections, of 0.02 % of a core", {"idle-10000", "ours", "cpu_idle"}, {NULL, NULL, NULL}, 0.02,
+     '<', 1, "a probe each 30 s takes two packets and a wake, which the kernel's TCP path dominates"},
+
+    {"ping, median, of plain TCP that waits alike", {"rtt", "ours", "p50"}, {NULL, "raw", NULL}, 0, '<', 1.10,
+     WAKE_BOUND},
+    {"ping, 99 %, under an upload, of 3 ms", {"rtt-load", "ours", "p99"}, {NULL, NULL, NULL}, 3000, '<', 1,
+     "bytes that the kernel has taken cannot be overtaken"},
+
+    {"32 B over 100 connections, of raw io_uring", {"rr-32-100", "ours", "rate"}, {NULL, "raw", NULL}, 0, '>', 0.70,
+     REQUEST_BOUND},
+    {"32 B over 100 connections, of raw io_uring with the cipher", {"rr-32-100", "ours", "rate"},
+     {NULL, "raw-aead", NULL}, 0, '>', 0.85, REQUEST_BOUND},
+    {"32 B over 100 connections, against go", {"rr-32-100", "ours", "rate"}, {NULL, "go", NULL}, 0, '>', 1.9,
+     REQUEST_BOUND},
+    {"32 B over 100 connections, against rust", {"rr-32-100", "ours", "rate"}, {NULL, "rust", NULL}, 0, '>', 1.9,
+     REQUEST_BOUND},
+    {"1 KB over 100 connections, of raw io_uring with the cipher", {"rr-1k-100", "ours", "rate"},
+     {NULL, "raw-aead", NULL}, 0, '>', 0.85, REQUEST_BOUND},
+    {"1 KB over 100 connections, against go", {"rr-1k-100", "ours", "rate"}, {NULL, "go", NULL}, 0, '>', 1.8,
+     REQUEST_BOUND},
+    {"10,000 connections instead of 100", {"rr-32-10000", "ours", "rate"}, {"rr-32-100", "ours", NULL}, 0, '>', 0.9,
+     "the caches hold the state of some thousand connections, of ours and of the kernel's sockets"},
+    {"system calls of a 1 KB message", {"rr-1k-100", "ours", "listener_calls"}, {NULL, NULL, NULL}, 0.1, '<', 1,
+     "a turn that finds few messages has few to share its kernel entry"},
+
+    {"new streams, 32 at a time, against go", {"streams-32", "ours", "rate"}, {NULL, "go", NULL}, 0, '>', 5, NULL},
+    {"new streams, 32 at a time, against rust", {"streams-32", "ours", "rate"}, {NULL, "rust", NULL}, 0, '>', 5, NULL},
+    {"new streams, one at a time, against go", {"streams-1", "ours", "rate"}, {NULL, "go", NULL}, 0, '>', 2,
+     WAKE_BOUND},
+
+    {"a message on the same worker, of 30 ns", {"msg", "ours", "message, same worker"}, {NULL, NULL, NULL}, 30, '<', 1,
+     NULL},
+    {"a message to a running worker, of 100 ns", {"msg", "ours", "message, to a running worker"}, {NULL, NULL, NULL},
+     100, '<', 1, "the cache line of a message moves from core to core"},
+    {"CPU of a 32 B request with two workers, of one", {"rr-32-100", "ours-2w", "cpu"}, {NULL, "ours", NULL}, 0, '<',
+     1.1, "two workers find less to do in each turn, and share the two cores with the other side"},
+    {"bulk over epoll, of io_uring", {"bulk-up", "ours-epoll", "rate"}, {NULL, "ours", NULL}, 0, '>', 0.75, NULL},
+    {"32 B over epoll, of io_uring", {"rr-32-100", "ours-epoll", "rate"}, {NULL, "ours", NULL}, 0, '>', 0.75,
+     "epoll takes a system call for each read and write"},
+    {"connects over epoll, of io_uring", {"handshake-50", "ours-epoll", "rate"}, {NULL, "ours", NULL}, 0, '>', 0.75,
+     NULL},
+};
+
+static double median_of(const json_t *results, const struct place *place)
+{
+    return results_median(results, place->row, place->program, place->program, place->figure);
+}
+
+/* Who was busy while ours was measured: the nearer to a whole core, the more it
+ * is that side's CPU that bounds the figure. */
+static void describe_bound(const json_t *results, const struct target *target, char *out, size_t size)
+{
+    struct place dialler = target->ours, listener = target->ours;
+    double dialling, listening;
+
+    dialler.figure = "dialler_cores";
+    listener.figure = "listener_cores";
+    dialling = median_of(results, &dialler);
+    listening = median_of(results, &listener);
+    *out = '\0';
+    if (isfinite(dialling) && isfinite(listening))
+        snprintf(out, size, "measured with %.2f cores busy dialling and %.2f listening", dialling, listening);
+    if (target->bound != NULL)
+        snprintf(out + strlen(out), size - strlen(out), "%s%s", *out != '\0' ? ": " : "", target->bound);
+}
+
+static void evaluate(json_t *results, json_t *out, const struct target *target)
+{
+    struct place against = target->against;
+    double ours = median_of(results, &target->ours), reference, ratio;
+    char bound[512] = "";
+    bool met;
+
+    if (against.row == NULL)
+        against.row = target->ours.row;
+    if (against.figure == NULL)
+        against.figure = target->ours.figure;
+    reference = against.program != NULL ? median_of(results, &against) : target->value;
+    ratio = ours / reference;
+    if (!isfinite(ratio))
+        return;
+    met = target->sign == '>' ? ratio >= target->wanted : ratio <= target->wanted;
+    if (!met)
+        describe_bound(results, target, bound, sizeof(bound));
+    json_array_append_new(
+        out, json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:s, s:f, s:b, s:b, s:s}", "target", target->text, "row",
+                       target->ours.row, "program", target->ours.program, "against",
+                       against.program != NULL ? against.program : "", "value", ours, "reference", reference, "ratio",
+                       ratio, "sign", target->sign == '>' ? ">=" : "<=", "wanted", target->wanted, "met", met,
+                       "checked", plan_find(target->ours.row)->work != PLAN_PART, "bound", bound));
+}
+
+void targets_evaluate(json_t *results)
+{
+    json_t *out = json_array();
+
+    for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
+        evaluate(results, out, &targets[i]);
+    json_object_set_new(results, "targets", out);
+}
+
+bool targets_hold(const json_t *results, double factor, struct targets_text *error)
+{
+    const json_t *all = json_object_get(results, "targets"), *target;
+    bool hold = true;
+    size_t index;
+
+    error->text[0] = '\0';
+    json_array_foreach (all, index, target) {
+        double ratio = results_number(target, "ratio"), wanted = results_number(target, "wanted");
+        bool least = strcmp(results_string(target, "sign"), ">=") == 0;
+        size_t length = strlen(error->text);
+
+        if (!json_is_true(json_object_get(target, "checked")) ||
+            (least ? ratio >= wanted / factor : ratio <= wanted * factor))
+            continue;
+        snprintf(error->text + length, sizeof(error->text) - length, "%s%s: %.3g, wanted %s %.3g",
+                 length > 0 ? "\n" : "", results_string(target, "target"), ratio, results_string(target, "sign"),
+                 wanted);
+        hold = false;
+    }
+    return hold;
+}

@@ -1,0 +1,329 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+extern "C" {
+#include "bench/compare.h"
+#include "bench/report.h"
+#include "bench/results.h"
+#include "bench/targets.h"
+}
+
+namespace {
+
+using Results = std::unique_ptr<json_t, void (*)(json_t *)>;
+
+Results make()
+{
+    return {results_new(json_pack("{s:b, s:i, s:f, s:f, s:b}", "quick", 0, "runs", 3, "seconds", 1.0, "warm", 0.5,
+                                  "pin", 0),
+                        json_pack("{s:i, s:s}", "cpus", 2, "kernel", "6.1")),
+            [](json_t *json) { json_decref(json); }};
+}
+
+/* One run of `program` with itself. */
+void add(const Results &results, const char *row, const char *program, const char *figure, double value,
+         double foreign = 0)
+{
+    plan_series series = {};
+    runner_result run = {};
+
+    snprintf(series.dialler, sizeof(series.dialler), "%s", program);
+    snprintf(series.listener, sizeof(series.listener), "%s", program);
+    run.ok = true;
+    run.foreign = foreign;
+    run.figures = json_pack("{s:f}", figure, value);
+    results_add(results_series(results_row(results.get(), plan_find(row)), &series), plan_find(row), &run);
+    runner_result_fini(&run);
+}
+
+void add_all(const Results &results, const char *row, const char *program, const char *figure,
+             const std::vector<double> &values)
+{
+    for (double value : values)
+        add(results, row, program, figure, value);
+}
+
+void fail(const Results &results, const char *row, const char *program, const char *why)
+{
+    plan_series series = {};
+    runner_result run = {};
+
+    snprintf(series.dialler, sizeof(series.dialler), "%s", program);
+    snprintf(series.listener, sizeof(series.listener), "%s", program);
+    snprintf(run.error.text, sizeof(run.error.text), "%s", why);
+    results_add(results_series(results_row(results.get(), plan_find(row)), &series), plan_find(row), &run);
+}
+
+struct Folder {
+    std::string path;
+
+    Folder()
+    {
+        char name[] = "/tmp/chorus-bench-test.XXXXXX";
+        path = mkdtemp(name);
+    }
+    ~Folder()
+    {
+        for (const char *file : {"results.json", "report.md", "report.html"})
+            unlink((path + "/" + file).c_str());
+        rmdir(path.c_str());
+    }
+    std::string file(const char *name) const { return path + "/" + name; }
+    std::string read(const char *name) const
+    {
+        std::ifstream in(file(name));
+        std::stringstream text;
+        text << in.rdbuf();
+        return text.str();
+    }
+    void write(const char *name, const std::string &text) const { std::ofstream(file(name)) << text; }
+};
+
+std::string printed(const std::function<void(FILE *)> &print)
+{
+    char *text = nullptr;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+
+    print(file);
+    fclose(file);
+    std::string copy(text, size);
+    free(text);
+    return copy;
+}
+
+TEST(Results, KeepSamplesAndTheirMedian)
+{
+    Results results = make();
+    add_all(results, "rr-32-100", "ours", "rate", {300, 100, 200});
+
+    EXPECT_EQ(results_median(results.get(), "rr-32-100", "ours", "ours", "rate"), 200);
+    EXPECT_TRUE(std::isnan(results_median(results.get(), "rr-32-100", "go", "go", "rate")));
+    EXPECT_TRUE(std::isnan(results_median(results.get(), "bulk-up", "ours", "ours", "rate")));
+}
+
+TEST(Results, ComeBackFromTheirFile)
+{
+    Folder folder;
+    Results results = make();
+    results_text error;
+
+    add_all(results, "rr-32-100", "ours", "rate", {1.0 / 3, 2.0 / 3, 3.3});
+    results_skip(results.get(), "js", "not built");
+    ASSERT_TRUE(results_save(results.get(), folder.file("results.json").c_str(), &error)) << error.text;
+    Results again(results_load(folder.file("results.json").c_str(), &error), [](json_t *json) { json_decref(json); });
+    ASSERT_NE(again, nullptr) << error.text;
+    EXPECT_NEAR(results_median(again.get(), "rr-32-100", "ours", "ours", "rate"), 2.0 / 3, 1e-6);
+    EXPECT_EQ(json_array_size(json_object_get(again.get(), "skipped")), 1u);
+}
+
+TEST(Results, AreNotWrittenIntoAFolderThatIsNotThere)
+{
+    Results results = make();
+    results_text error;
+
+    EXPECT_FALSE(results_save(results.get(), "/nowhere/results.json", &error));
+    EXPECT_NE(std::string(error.text).find("/nowhere/results.json"), std::string::npos);
+}
+
+TEST(Results, OfAnotherFormAreRefusedByPlace)
+{
+    struct {
+        const char *path, *text, *says;
+    } const cases[] = {
+        {"results.json", "{", "line 1"},
+        {"results.json", "[]", "schema"},
+        {"results.json", R"({"schema":"chorus-bench/2"})", "chorus-bench/1"},
+        {"results.json", R"({"schema":"chorus-bench/1","settings":{},"machine":{},"sides":{},"skipped":[],
+            "complete":true})", "rows"},
+        {"results.json", R"({"schema":"chorus-bench/1","settings":{},"machine":{},"sides":{},"skipped":[],
+            "complete":true,"rows":[{"row":"a","work":"rr","series":[{"dialler":"x","listener":"y","errors":[],
+            "disturbed":[],"figures":{"rate":{"unit":"","better":"more","samples":["a"],"median":1}}}]}]})",
+         "row a, series 0, rate: sample 0"},
+        {"results.json", R"({"schema":"chorus-bench/1","settings":{},"machine":{},"sides":{},"skipped":[],
+            "complete":true,"rows":[{"row":"a","work":"rr","series":[{"dialler":"x","listener":"y","errors":[],
+            "disturbed":[],"figures":{"rate":{"unit":"","better":"more","samples":[1,2,3],"median":1}}}]}]})",
+         "median"},
+        {"missing.json", nullptr, "missing.json"},
+    };
+
+    for (const auto &one : cases) {
+        Folder folder;
+        results_text error = {};
+        if (one.text != nullptr)
+            folder.write(one.path, one.text);
+        EXPECT_EQ(results_load(folder.file(one.path).c_str(), &error), nullptr) << one.text;
+        EXPECT_NE(std::string(error.text).find(one.says), std::string::npos) << error.text;
+    }
+}
+
+TEST(Results, MarkWhatWasDisturbed)
+{
+    Results results = make();
+    add(results, "rtt", "ours", "p50", 10, 0.05);
+    add(results, "rtt", "ours", "p50", 11, 0.5);
+
+    const json_t *series = results_find_series(results_find_row(results.get(), "rtt"), "ours", "ours");
+    EXPECT_FALSE(json_is_true(json_array_get(json_object_get(series, "disturbed"), 0)));
+    EXPECT_TRUE(json_is_true(json_array_get(json_object_get(series, "disturbed"), 1)));
+}
+
+TEST(Results, NumbersReadWell)
+{
+    struct {
+        double value;
+        const char *text;
+    } const cases[] = {{0, "0"}, {1234567, "1,234,567"}, {999.6, "1,000"}, {-1500, "-1,500"}, {99.96, "100"},
+                       {12.34, "12.3"}, {1.2345, "1.23"}, {0.041, "0.041"}, {NAN, "–"}};
+    char text[32];
+
+    for (const auto &one : cases) {
+        results_print(text, sizeof(text), one.value);
+        EXPECT_STREQ(text, one.text);
+    }
+}
+
+/* ---- Targets ------------------------------------------------------------------- */
+
+const json_t *target(const Results &results, const char *text)
+{
+    size_t index;
+    json_t *one;
+    json_array_foreach (json_object_get(results.get(), "targets"), index, one) {
+        if (strcmp(results_string(one, "target"), text) == 0)
+            return one;
+    }
+    return nullptr;
+}
+
+TEST(Targets, AreRatiosOfWhatWasMeasured)
+{
+    Results results = make();
+    add(results, "bulk-up", "ours", "rate", 1500);
+    add(results, "bulk-up", "go", "rate", 500);
+    add(results, "idle-10000", "ours", "memory", 2048);
+    targets_evaluate(results.get());
+
+    const json_t *against_go = target(results, "bulk, one stream, against go");
+    ASSERT_NE(against_go, nullptr);
+    EXPECT_EQ(results_number(against_go, "ratio"), 3);
+    EXPECT_TRUE(json_is_true(json_object_get(against_go, "met")));
+    const json_t *memory = target(results, "user memory of an idle connection, of 1,024 B");
+    ASSERT_NE(memory, nullptr);
+    EXPECT_FALSE(json_is_true(json_object_get(memory, "met")));
+    EXPECT_STRNE(results_string(memory, "bound"), "");
+    EXPECT_EQ(target(results, "bulk, one stream, against rust"), nullptr) << "rust was not measured";
+}
+
+TEST(Targets, HoldWithinAFactorAndNameThoseThatDoNot)
+{
+    Results results = make();
+    targets_text error;
+
+    add(results, "bulk-up", "ours", "rate", 600);
+    add(results, "bulk-up", "go", "rate", 500);
+    add(results, "msg", "ours", "message, same worker", 30000);
+    targets_evaluate(results.get());
+    EXPECT_TRUE(targets_hold(results.get(), 2, &error)) << error.text;
+    EXPECT_FALSE(targets_hold(results.get(), 1.5, &error));
+    EXPECT_NE(std::string(error.text).find("bulk, one stream, against go"), std::string::npos) << error.text;
+    EXPECT_EQ(std::string(error.text).find("message"), std::string::npos) << error.text;
+}
+
+/* ---- Comparing ------------------------------------------------------------------ */
+
+unsigned compare(const Results &a, const Results &b, bool relative = false, std::string *text = nullptr)
+{
+    unsigned worse = 0;
+    std::string out =
+        printed([&](FILE *file) { worse = compare_print(file, a.get(), b.get(), 0.05, relative); });
+    if (text != nullptr)
+        *text = out;
+    return worse;
+}
+
+TEST(Compare, FindsWhatIsWorseAndIsSureOfIt)
+{
+    Results a = make(), b = make();
+    std::string text;
+
+    add_all(a, "rr-32-100", "ours", "rate", {100, 101, 102, 103, 104});
+    add_all(b, "rr-32-100", "ours", "rate", {80, 81, 82, 83, 84});
+    add_all(a, "rtt", "ours", "p50", {50, 51, 52});
+    add_all(b, "rtt", "ours", "p50", {60, 61, 62});
+    add_all(a, "bulk-up", "ours", "rate", {100, 101, 102});
+    add_all(b, "bulk-up", "ours", "rate", {200, 201, 202});
+    EXPECT_EQ(compare(a, b, false, &text), 2u) << text;
+    EXPECT_NE(text.find("better"), std::string::npos) << text;
+    EXPECT_EQ(compare(b, a), 1u);
+    EXPECT_EQ(compare(a, a), 0u);
+}
+
+TEST(Compare, DoesNotCallNoiseWorse)
+{
+    Results a = make(), b = make();
+
+    add_all(a, "rr-32-100", "ours", "rate", {60, 100, 140, 80, 120});
+    add_all(b, "rr-32-100", "ours", "rate", {50, 90, 130, 70, 110});
+    EXPECT_EQ(compare(a, b), 0u);
+}
+
+TEST(Compare, OfTwoMachinesComparesRatiosToTheReference)
+{
+    Results a = make(), b = make();
+
+    add_all(a, "rr-32-100", "ours", "rate", {80, 80, 80});
+    add_all(a, "rr-32-100", "raw-aead", "rate", {100, 100, 100});
+    add_all(b, "rr-32-100", "ours", "rate", {40, 40, 40}); /* half as fast, as is all of that machine */
+    add_all(b, "rr-32-100", "raw-aead", "rate", {50, 50, 50});
+    EXPECT_GT(compare(a, b), 0u);
+    EXPECT_EQ(compare(a, b, true), 0u);
+}
+
+TEST(Compare, SaysWhatOnlyOneHas)
+{
+    Results a = make(), b = make();
+    std::string text;
+
+    add(a, "rtt", "ours", "p50", 1);
+    add(b, "rtt", "ours", "p50", 1);
+    add(b, "rtt", "go", "p50", 1);
+    add(b, "bulk-up", "ours", "rate", 1);
+    add(a, "streams-1", "ours", "rate", 1);
+    EXPECT_EQ(compare(a, b, false, &text), 0u);
+    for (const char *line : {"bulk-up", "go", "streams-1"})
+        EXPECT_NE(text.find(line), std::string::npos) << text;
+    EXPECT_NE(text.find("only in the first"), std::string::npos) << text;
+    EXPECT_NE(text.find("only in the second"), std::string::npos) << text;
+}
+
+/* ---- The report ------------------------------------------------------------------- */
+
+TEST(Report, TellsFiguresAndWhatIsMissing)
+{
+    Folder folder;
+    Results results = make();
+
+    add_all(results, "rr-32-100", "ours", "rate", {100000, 120000, 110000});
+    fail(results, "rr-32-100", "go", "go (listener): it ended | (signal 9)");
+    results_skip(results.get(), "js", "not built");
+    ASSERT_TRUE(report_write(results.get(), folder.path.c_str()));
+    std::string text = folder.read("report.md");
+    for (const char *part : {"partial", "110,000 (100,000–120,000)", "js was skipped: not built",
+                             "go (listener): it ended \\| (signal 9)"})
+        EXPECT_NE(text.find(part), std::string::npos) << part << " in\n" << text;
+    json_object_set_new(results.get(), "complete", json_true());
+    ASSERT_TRUE(report_write(results.get(), folder.path.c_str()));
+    EXPECT_EQ(folder.read("report.md").find("partial"), std::string::npos);
+}
+
+} // namespace

@@ -1,0 +1,267 @@
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <jansson.h>
+#include <memory>
+#include <string>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* `chorus-bench run` with programs that do no work (fake_side.py), well and
+ * wrong. */
+
+namespace {
+
+struct Bench {
+    std::string folder, printed;
+    int status = -1;
+
+    Bench()
+    {
+        char name[] = "/tmp/chorus-bench-test.XXXXXX";
+        folder = mkdtemp(name);
+    }
+    ~Bench()
+    {
+        std::string command = "rm -r '" + folder + "'";
+        EXPECT_EQ(system(command.c_str()), 0);
+    }
+
+    static std::string fake(const std::string &mode) { return "python3 " BENCH_FAKE_SIDE " " + mode; }
+
+    /* With `ours` for ours. */
+    int start(const std::string &ours, const std::string &more = "")
+    {
+        std::string command = CHORUS_BENCH " run --no-peers --no-references --runs 2 --seconds 0.05 --warm 0.01 "
+                                           "--repeats 0 --out '" + folder + "' --ours '" + ours + "' " + more + " 2>&1";
+        FILE *output = popen(command.c_str(), "r");
+        char text[4096];
+
+        printed.clear();
+        while (fgets(text, sizeof(text), output) != nullptr)
+            printed += text;
+        int ended = pclose(output);
+        status = WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
+        results.reset(json_load_file((folder + "/results.json").c_str(), 0, nullptr), json_decref);
+        return status;
+    }
+
+    std::shared_ptr<json_t> results;
+
+    json_t *row(size_t index = 0) const
+    {
+        return json_array_get(json_object_get(results.get(), "rows"), index);
+    }
+    json_t *series(size_t index = 0) const { return json_array_get(json_object_get(row(), "series"), index); }
+    long long number(const char *key) const { return json_integer_value(json_object_get(series(), key)); }
+    double median(const char *figure) const
+    {
+        json_t *figures = json_object_get(series(), "figures");
+        return json_number_value(json_object_get(json_object_get(figures, figure), "median"));
+    }
+    std::string error(size_t index = 0) const
+    {
+        const char *text = json_string_value(json_array_get(json_object_get(series(), "errors"), index));
+        return text != nullptr ? text : "";
+    }
+    bool complete() const { return json_is_true(json_object_get(results.get(), "complete")); }
+    std::string missing() const
+    {
+        json_t *first = json_array_get(json_object_get(results.get(), "missing"), 0);
+        const char *text = json_string_value(json_object_get(first, "reason"));
+        return text != nullptr ? text : "";
+    }
+};
+
+TEST(Run, MeasuresAndReports)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1"), 0) << run.printed;
+    EXPECT_TRUE(run.complete());
+    EXPECT_EQ(run.number("runs"), 2);
+    EXPECT_NEAR(run.median("rate"), 1000, 1e-6);
+    EXPECT_EQ(run.median("p99"), 30);
+    EXPECT_GT(run.median("dialler_cpu"), 0);
+    EXPECT_EQ(access((run.folder + "/report.md").c_str(), R_OK), 0);
+}
+
+TEST(Run, EveryWorkHasItsFigures)
+{
+    for (const char *row : {"bulk-up", "handshake-1", "rtt-load", "streams-1", "storm-200", "fanout-100", "idle-100"}) {
+        Bench run;
+
+        EXPECT_EQ(run.start(Bench::fake("good"), std::string("--idle-seconds 0.1 --row ") + row), 0) << run.printed;
+        const char *figure = std::string(row) == "idle-100" ? "memory_kernel" : "rate";
+        EXPECT_TRUE(json_is_object(json_object_get(json_object_get(run.series(), "figures"), figure)))
+            << row << "\n" << run.printed;
+    }
+}
+
+TEST(Run, SaysWhichSideDiedAndWhy)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("dies"), "--row rr-32-1"), 3) << run.printed;
+    EXPECT_FALSE(run.complete());
+    EXPECT_NE(run.error().find("ours (dialler): it ended (status 1); it wrote: it was too much"), std::string::npos)
+        << run.error();
+    EXPECT_EQ(run.missing(), run.error());
+    std::ifstream report(run.folder + "/report.md");
+    std::string text((std::istreambuf_iterator<char>(report)), {});
+    EXPECT_NE(text.find("partial"), std::string::npos);
+    EXPECT_NE(text.find("it was too much"), std::string::npos);
+}
+
+TEST(Run, SaysThatASideDiedWhileItWasMeasured)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("falls"), "--row rr-32-1"), 3) << run.printed;
+    EXPECT_NE(run.error().find("ours (dialler): it ended (signal 11"), std::string::npos) << run.error();
+}
+
+TEST(Run, RefusesNonsense)
+{
+    struct {
+        const char *mode, *says;
+    } const cases[] = {{"babbles", "it answered 'what?', which is no JSON object"},
+                       {"answers", "it answered without a measurement"},
+                       {"lacks", "its answer lacks units or seconds"},
+                       {"refuses", "it refused: no bulk today"}};
+
+    for (const auto &one : cases) {
+        Bench run;
+        EXPECT_EQ(run.start(Bench::fake(one.mode), "--row rr-32-1"), 3) << run.printed;
+        EXPECT_NE(run.error().find(one.says), std::string::npos) << run.error();
+    }
+}
+
+TEST(Run, DoesAgainWhatFailedOnce)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("once " + run.folder + "/died"), "--row rr-32-1"), 0) << run.printed;
+    EXPECT_TRUE(run.complete());
+    EXPECT_EQ(run.number("runs"), 2);
+    EXPECT_NE(run.error().find("not the first time"), std::string::npos) << run.error();
+}
+
+TEST(Run, SkipsAndNamesPeersThatAreNotThere)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rtt --peer nim=/nowhere/nim --peer zig='" + Bench::fake("mute") +
+                                               "' --peer py='" + Bench::fake("ignorant") + "'"), 0)
+        << run.printed;
+    EXPECT_TRUE(run.complete()) << "a peer that cannot be measured is named, not missed";
+    json_t *skipped = json_object_get(run.results.get(), "skipped");
+    ASSERT_EQ(json_array_size(skipped), 3u);
+    for (const char *name : {"nim", "zig", "py"})
+        EXPECT_NE(run.printed.find(std::string("skipped: ") + name), std::string::npos) << run.printed;
+    EXPECT_NE(run.printed.find("no luck today"), std::string::npos) << run.printed;
+    EXPECT_NE(run.printed.find("no command about"), std::string::npos) << run.printed;
+}
+
+TEST(Run, DoesNothingWithoutOurs)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("mute"), "--row rtt"), 1) << run.printed;
+    EXPECT_NE(access((run.folder + "/report.md").c_str(), R_OK), 0);
+}
+
+TEST(Run, PairsPeersWithOursBothWays)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rtt --peer py='" + Bench::fake("good") + "'"), 0) << run.printed;
+    ASSERT_EQ(json_array_size(json_object_get(run.row(), "series")), 4u);
+    EXPECT_STREQ(json_string_value(json_object_get(run.series(3), "dialler")), "py");
+    EXPECT_STREQ(json_string_value(json_object_get(run.series(3), "listener")), "ours");
+}
+
+/* A process that is not the bench's, and never rests. */
+struct Burner {
+    pid_t pid = fork();
+
+    Burner()
+    {
+        if (pid != 0)
+            return;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            ;
+    }
+    ~Burner()
+    {
+        kill(pid, SIGKILL);
+        waitpid(pid, nullptr, 0);
+    }
+};
+
+TEST(Run, MarksAndRepeatsWhatOthersDisturb)
+{
+    Bench run;
+    Burner burner;
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --seconds 0.3 --repeats 1"), 0) << run.printed;
+    EXPECT_EQ(run.number("repeats"), 2);
+    EXPECT_TRUE(json_is_true(json_array_get(json_object_get(run.series(), "disturbed"), 0)));
+    EXPECT_NE(run.printed.find("disturbed"), std::string::npos);
+}
+
+TEST(Run, ResumesByRow)
+{
+    Bench run;
+    std::string died = run.folder + "/died";
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rtt --row rr-32-1 --minutes 0.01"), 3) << run.printed;
+    EXPECT_EQ(run.missing(), "out of time");
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rtt --row rr-32-1"), 1) << "never writes over results";
+    EXPECT_NE(run.printed.find("--resume"), std::string::npos) << run.printed;
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rtt --row rr-32-1 --resume"), 0) << run.printed;
+    EXPECT_TRUE(run.complete());
+    EXPECT_EQ(json_array_size(json_object_get(run.results.get(), "rows")), 2u);
+    EXPECT_EQ(run.start(Bench::fake("dies"), "--row rtt --row rr-32-1 --resume"), 0) << "nothing is left to do";
+    EXPECT_NE(run.printed.find("done before"), std::string::npos) << run.printed;
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rtt --resume"), 1) << "other settings";
+    EXPECT_NE(run.printed.find("other settings"), std::string::npos) << run.printed;
+}
+
+TEST(Run, RefusesWrongUsage)
+{
+    for (const char *wrong : {"--row nothing", "--runs 0", "--seconds x", "--peer go", "--peer ours=x", "--minutes -1",
+                              "--peer go=a --peer go=b", "bulk"}) {
+        Bench run;
+        EXPECT_EQ(run.start(Bench::fake("good"), wrong), 2) << wrong << "\n" << run.printed;
+        EXPECT_FALSE(run.printed.empty());
+    }
+}
+
+TEST(Run, ReadersRefuseWhatIsNoResults)
+{
+    EXPECT_EQ(WEXITSTATUS(system(CHORUS_BENCH " check /nowhere 2>/dev/null")), 2);
+    EXPECT_EQ(WEXITSTATUS(system(CHORUS_BENCH " compare /nowhere /nowhere 2>/dev/null")), 2);
+    EXPECT_EQ(WEXITSTATUS(system(CHORUS_BENCH " compare /nowhere 2>/dev/null")), 2);
+    EXPECT_EQ(WEXITSTATUS(system(CHORUS_BENCH " report 2>/dev/null")), 2);
+}
+
+TEST(Run, ReadersReadWhatItWrote)
+{
+    Bench run;
+    ASSERT_EQ(run.start(Bench::fake("good"), "--row rr-32-1"), 0);
+    std::string file = "'" + run.folder + "/results.json'";
+
+    EXPECT_EQ(WEXITSTATUS(system((CHORUS_BENCH " check " + file + " >/dev/null").c_str())), 0);
+    EXPECT_EQ(WEXITSTATUS(system((CHORUS_BENCH " compare " + file + " " + file + " >/dev/null").c_str())), 0);
+    EXPECT_EQ(WEXITSTATUS(system((CHORUS_BENCH " report " + file + " --out '" + run.folder + "' >/dev/null").c_str())),
+              0);
+}
+
+} // namespace

@@ -1,0 +1,71 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+extern "C" {
+#include "bench/stats.h"
+}
+
+namespace {
+
+TEST(Stats, TheMedianLiesInTheMiddle)
+{
+    const double odd[] = {5, 1, 9}, even[] = {4, 1, 3, 2};
+
+    EXPECT_EQ(stats_median(odd, 3), 5);
+    EXPECT_EQ(stats_median(even, 4), 2.5);
+    EXPECT_EQ(stats_least(odd, 3), 1);
+    EXPECT_EQ(stats_most(odd, 3), 9);
+}
+
+TEST(Stats, AQuantileLiesBetweenItsNeighbours)
+{
+    const double values[] = {10, 20, 30, 40, 50};
+
+    EXPECT_EQ(stats_quantile(values, 5, 0.25), 20);
+    EXPECT_DOUBLE_EQ(stats_quantile(values, 5, 0.9), 46);
+}
+
+TEST(Stats, NothingSaysNothing)
+{
+    const double one[] = {1};
+
+    EXPECT_TRUE(std::isnan(stats_median(nullptr, 0)));
+    EXPECT_TRUE(std::isnan(stats_ratio_of(one, 1, nullptr, 0).ratio));
+    EXPECT_TRUE(std::isnan(stats_ratio_of(nullptr, 0, one, 1).low));
+}
+
+TEST(Stats, OfOneSampleEachTheRatioIsAPoint)
+{
+    const double a[] = {2}, b[] = {3};
+    stats_ratio found = stats_ratio_of(a, 1, b, 1);
+
+    EXPECT_EQ(found.ratio, 1.5);
+    EXPECT_EQ(found.low, 1.5);
+    EXPECT_EQ(found.high, 1.5);
+}
+
+TEST(Stats, TheIntervalHoldsTheRatioAndNarrowsWithTheSpread)
+{
+    const double a[] = {100, 101, 99, 100, 102}, near_b[] = {200, 201, 199, 202, 198};
+    const double far_b[] = {150, 250, 200, 170, 230};
+    stats_ratio sure = stats_ratio_of(a, 5, near_b, 5), unsure = stats_ratio_of(a, 5, far_b, 5);
+
+    EXPECT_EQ(sure.ratio, 2);
+    EXPECT_LE(sure.low, 2);
+    EXPECT_GE(sure.high, 2);
+    EXPECT_LT(sure.high - sure.low, 0.1);
+    EXPECT_GT(unsure.high - unsure.low, 0.3);
+}
+
+TEST(Stats, TheSameSamplesGiveTheSameInterval)
+{
+    const double a[] = {1, 2, 3, 4}, b[] = {2, 3, 5, 7};
+    stats_ratio first = stats_ratio_of(a, 4, b, 4), second = stats_ratio_of(a, 4, b, 4);
+
+    EXPECT_EQ(first.low, second.low);
+    EXPECT_EQ(first.high, second.high);
+}
+
+} // namespace
