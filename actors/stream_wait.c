@@ -106,10 +106,8 @@ int64_t p2p_stream_read_full(struct p2p_stream *stream, void *out, size_t length
     while (done < length) {
         int64_t count = read_until(stream, (char *)out + done, length - done, deadline_ns);
 
-        if (count == P2P_ERR_STREAM_EOF && done > 0)
-            break;
         if (count < 0)
-            return count;
+            return done > 0 ? (int64_t)done : count; /* the next call tells why */
         done += (size_t)count;
     }
     return (int64_t)done;

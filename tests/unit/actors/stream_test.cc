@@ -81,4 +81,26 @@ TEST_P(StreamTest, BuffersOutliveTheirInlineStream)
     p2p_stream_close(stream);
 }
 
+TEST_P(StreamTest, WhatAReadForMoreHadWhenItsTimeWasOverIsNotLost)
+{
+    Node a(runtime), b(runtime);
+    a.start();
+    b.start();
+    ASSERT_EQ(p2p_node_handle(b.node, "/kept/1.0.0", 0, nullptr, nullptr), 0);
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    struct p2p_stream *stream = a.open(b.id(), "/kept/1.0.0");
+    ASSERT_NE(stream, nullptr);
+    ASSERT_EQ(p2p_stream_write_wait(stream, "abc", 3, TEST_PATIENCE_MS), 3);
+    struct p2p_stream *incoming = b.await(P2P_EVENT_STREAM_INCOMING).stream;
+    ASSERT_NE(incoming, nullptr);
+    char bytes[8] = {};
+    ASSERT_EQ(p2p_stream_read_wait(incoming, bytes, 1, TEST_PATIENCE_MS), 1);
+    EXPECT_EQ(p2p_stream_read_full(incoming, bytes + 1, 7, 10), 2);
+    EXPECT_STREQ(bytes, "abc");
+    EXPECT_EQ(p2p_stream_read_full(incoming, bytes, 8, 10), P2P_ERR_CALL_TIMEOUT);
+    p2p_stream_reset(stream, 7);
+    EXPECT_EQ(p2p_stream_read_full(incoming, bytes, 8, TEST_PATIENCE_MS), P2P_ERR_STREAM_RESET);
+    p2p_stream_close(incoming);
+}
+
 } // namespace
