@@ -20,7 +20,8 @@
  * it gets it until it calls p2p_stream_close() or p2p_stream_reset(), exactly
  * one of them, once; until then every call on it is safe, whatever became of
  * the connection.  A `struct p2p_buffer` is given away by a write and must be
- * released after a read.
+ * released after a read.  Pointers may be NULL only where it says so; every
+ * `_free` takes NULL.
  *
  * Threads: every function may be called from any thread, but where it says
  * otherwise.  Streams come in two kinds.  An INLINE stream lives on the worker
@@ -32,7 +33,8 @@
  * P2P_ERR_CALL_THREAD; in a runtime without threads they turn it meanwhile.
  *
  * The library writes nothing to the standard streams, installs no signal
- * handler, and is inert in a child after fork(). */
+ * handler, and is inert in a child after fork(): there nothing that the parent
+ * made may be touched, not even freed; a child that wants a node makes its own. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -206,22 +208,24 @@ P2P_API int p2p_config_data_dir(struct p2p_config *config, const char *path);
 /* Announced as identify's protocolVersion. */
 P2P_API int p2p_config_network_id(struct p2p_config *config, const char *network_id);
 P2P_API int p2p_config_agent_version(struct p2p_config *config, const char *agent);
-/* 0: no limit. */
+/* Peers' connections at a time; 0: no limit. */
 P2P_API int p2p_config_max_connections(struct p2p_config *config, uint32_t connections);
+/* For connecting: dial, security and muxer.  From 1. */
 P2P_API int p2p_config_connection_timeout_ms(struct p2p_config *config, uint32_t timeout_ms);
 /* Off: plaintext 2.0.0, loudly.  For tests on a trusted machine. */
 P2P_API int p2p_config_security(struct p2p_config *config, bool enabled);
 /* Serve /perf/1.0.0 and /echo/1.0.0. */
 P2P_API int p2p_config_serve_perf(struct p2p_config *config, bool enabled);
 P2P_API int p2p_config_serve_echo(struct p2p_config *config, bool enabled);
-/* Concurrent dials and inbound handshakes. */
+/* Concurrent dials (160) and inbound handshakes (128).  From 1. */
 P2P_API int p2p_config_max_dials(struct p2p_config *config, uint32_t dials);
 P2P_API int p2p_config_pending_handshakes(struct p2p_config *config, uint32_t handshakes);
-/* Silence after which we ask whether the peer is there; 0: never. */
+/* Silence after which we ask whether the peer is there (30 s); 0: never. */
 P2P_API int p2p_config_keep_alive_ms(struct p2p_config *config, uint32_t interval_ms);
-/* Bytes that windows and queues of one connection may hold. */
+/* Bytes that windows and queues of one connection may hold (16 MiB).  From
+ * 262,144. */
 P2P_API int p2p_config_connection_memory(struct p2p_config *config, uint64_t bytes);
-/* The status line; 0: none. */
+/* The status line, logged as INFO (30 s); 0: none. */
 P2P_API int p2p_config_status_interval_ms(struct p2p_config *config, uint32_t interval_ms);
 /* Of the runtime that a node makes for itself. */
 P2P_API int p2p_config_workers(struct p2p_config *config, unsigned workers);
@@ -419,6 +423,11 @@ P2P_API int p2p_stream_run(struct p2p_stream *stream, void (*function)(struct p2
 
 /* ---- Events ------------------------------------------------------------ */
 
+/* STREAM_READABLE and STREAM_WRITABLE, like the callbacks of the same names, tell
+ * of a change: the next one comes after a read or write has said
+ * P2P_ERR_CALL_AGAIN or, for a write, has taken fewer bytes than it was given.
+ * So go on until then. */
+
 enum p2p_event_type {
     P2P_EVENT_NONE = 0,
     P2P_EVENT_PEER_CONNECTED,    /* `id`: its first connection is up */
@@ -454,8 +463,9 @@ P2P_API int p2p_node_wait_event(struct p2p_node *node, struct p2p_event *event, 
 
 /* ---- Trouble ----------------------------------------------------------- */
 
-/* Writes the last events of every worker as text; async-signal-safe, for a
- * handler of SIGABRT. */
+/* Called on a worker, as in a handler of SIGABRT after an assertion there failed:
+ * writes the last events of all workers of its runtime as text.  Elsewhere it
+ * writes nothing.  Async-signal-safe. */
 P2P_API void p2p_dump_events(int descriptor);
 
 #ifdef __cplusplus

@@ -202,6 +202,14 @@ TEST_P(Streams, ALogThatIsNotReadStopsNothing)
     EXPECT_EQ(victim->process->wait(), 0);
 }
 
+TEST(Signals, AnAbortFromOutsideEndsIt)
+{
+    auto victim = Victim::program(Driver::EPOLL, {});
+    ASSERT_TRUE(victim);
+    victim->process->signal(SIGABRT);
+    EXPECT_EQ(victim->process->wait(), 256 + SIGABRT);
+}
+
 TEST_P(Streams, AddressesThatCannotBePrintedAreAnError)
 {
     Directory directory;
