@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Program, Result,
+    Program, Result, load,
     node::{Node, PING_INTERVAL, parse},
     serve::{CHUNK_BYTES, ECHO, HALF, PERF, RESET, discard, hex, send_zeros},
     streams::{Connection, Opener},
@@ -25,7 +25,12 @@ const HALF_BYTES: usize = 100 << 10;
 
 impl Program {
     /// Executes one command.
-    pub async fn run(&self, case: &str, args: &[&str]) -> Result<Value> {
+    pub async fn run(&self, tag: &str, case: &str, args: &[&str]) -> Result<Value> {
+        match (case, args) {
+            ("about", []) => return Ok(load::about()),
+            ("load", [work, address, pairs @ ..]) => return load::run(self, tag, work, address, pairs).await,
+            _ => {}
+        }
         let seconds = match (case, args) {
             ("idle", [_, seconds]) => COMMAND_SECONDS_MAX + seconds.parse::<u64>()?,
             ("learned", _) => LEARNED_SECONDS_MAX,

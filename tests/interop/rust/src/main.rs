@@ -1,7 +1,10 @@
 //! A rust-libp2p peer for the interoperation tests.  Command line, protocols and answers: ../README.md.
 
 mod cases;
+mod load;
+mod load_works;
 mod node;
+mod pace;
 mod serve;
 mod streams;
 
@@ -41,12 +44,26 @@ fn options() -> Option<Options> {
     Some(options)
 }
 
+/// To the hard limit; returns the limit.
+fn raise_descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a valid pointer.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+    limit.rlim_cur
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let Some(options) = options() else {
         eprintln!("usage: peer listen --key TYPE [--security LIST]");
         std::process::exit(2);
     };
+    raise_descriptor_limit();
     let listener = Node::new(&options, true, node::PING_INTERVAL).await?;
     for address in &listener.addresses {
         println!("{address}/p2p/{}", listener.id);
@@ -60,7 +77,7 @@ async fn main() -> Result<()> {
         tokio::spawn(async move {
             let words: Vec<&str> = line.split_whitespace().collect();
             let [tag, case, args @ ..] = words.as_slice() else { return };
-            let mut answer = match program.run(case, args).await {
+            let mut answer = match program.run(tag, case, args).await {
                 Ok(mut found) => {
                     found["ok"] = true.into();
                     found

@@ -1,10 +1,13 @@
 //! A libp2p node in a task of its own: it dials, disconnects, and keeps what identify tells it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, PeerId, Swarm, SwarmBuilder, identify,
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, identify,
     identity::Keypair,
     multiaddr::Protocol,
     noise, ping, plaintext,
@@ -16,15 +19,22 @@ use libp2p::{
 };
 use rsa::pkcs8::EncodePrivateKey;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
 
 use crate::{Options, Result, serve, streams};
 use streams::Connection;
 
 pub const PING_INTERVAL: Duration = Duration::from_secs(15); // the library's default
 
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(60); // when thousands dial at once, the usual 10 s are few
+const ACCEPT_BACKLOG: u32 = 4096;
+const LEARNED_MAX: usize = 64; // what is kept of all that identify tells a program under load
+
 #[derive(NetworkBehaviour)]
-struct Behaviour {
+pub struct Behaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     streams: streams::Behaviour,
@@ -33,6 +43,7 @@ struct Behaviour {
 enum Command {
     Dial(DialOpts, oneshot::Sender<std::result::Result<Connection, DialError>>),
     ConnectionsOf(PeerId, oneshot::Sender<Vec<Connection>>),
+    Peers(oneshot::Sender<Vec<Connection>>),
     Disconnect(PeerId, oneshot::Sender<()>),
 }
 
@@ -41,8 +52,9 @@ pub struct Node {
     pub id: PeerId,
     pub addresses: Vec<Multiaddr>,
     commands: mpsc::UnboundedSender<Command>,
-    learned: watch::Receiver<HashMap<PeerId, Value>>,
+    learned: watch::Receiver<VecDeque<(PeerId, identify::Info)>>,
     pinged: watch::Receiver<HashMap<ConnectionId, Vec<Duration>>>,
+    driver: JoinHandle<()>,
 }
 
 fn new_key(key_type: &str) -> Result<Keypair> {
@@ -58,8 +70,13 @@ fn new_key(key_type: &str) -> Result<Keypair> {
     }
 }
 
-fn new_swarm(options: &Options, listens: bool, ping_interval: Duration) -> Result<Swarm<Behaviour>> {
-    let offered = if listens { vec![serve::ECHO, serve::PERF, serve::HALF, serve::RESET] } else { vec![] };
+/// A node with a fresh identity, not yet driven.
+pub fn new_swarm(
+    options: &Options,
+    offered: Vec<StreamProtocol>,
+    ping_interval: Duration,
+) -> Result<Swarm<Behaviour>> {
+    let tcp = tcp::Config::default().listen_backlog(ACCEPT_BACKLOG);
     let behaviour = move |key: &Keypair| Behaviour {
         identify: identify::Behaviour::new(identify::Config::new_with_signed_peer_record(
             "/interop/1.0.0".into(),
@@ -73,18 +90,20 @@ fn new_swarm(options: &Options, listens: bool, ping_interval: Duration) -> Resul
     let builder = SwarmBuilder::with_existing_identity(new_key(&options.key)?).with_tokio();
     Ok(match options.security.as_str() {
         "noise" => builder
-            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)?
+            .with_tcp(tcp, noise::Config::new, yamux::Config::default)?
             .with_behaviour(behaviour)?
             .with_swarm_config(|c| c.with_idle_connection_timeout(day))
+            .with_connection_timeout(CONNECT_TIME_MAX)
             .build(),
         "plaintext" => builder
             .with_tcp(
-                tcp::Config::default(),
+                tcp,
                 |key: &Keypair| Ok::<_, std::convert::Infallible>(plaintext::Config::new(key)),
                 yamux::Config::default,
             )?
             .with_behaviour(behaviour)?
             .with_swarm_config(|c| c.with_idle_connection_timeout(day))
+            .with_connection_timeout(CONNECT_TIME_MAX)
             .build(),
         other => return Err(format!("security {other:?} is not built into this peer").into()),
     })
@@ -93,7 +112,9 @@ fn new_swarm(options: &Options, listens: bool, ping_interval: Duration) -> Resul
 impl Node {
     /// A node with a fresh identity; returns when it listens, if it shall.
     pub async fn new(options: &Options, listens: bool, ping_interval: Duration) -> Result<Node> {
-        let mut swarm = new_swarm(options, listens, ping_interval)?;
+        let offered =
+            if listens { vec![serve::ECHO, serve::PERF, serve::HALF, serve::RESET] } else { vec![] };
+        let mut swarm = new_swarm(options, offered, ping_interval)?;
         let mut addresses = Vec::new();
         if listens {
             swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse()?)?;
@@ -103,19 +124,33 @@ impl Node {
                 }
             }
         }
+        Ok(Node { addresses, ..Node::start(swarm) })
+    }
+
+    /// A node that listens nowhere.
+    pub fn start(swarm: Swarm<Behaviour>) -> Node {
         let id = *swarm.local_peer_id();
         let (commands, commands_in) = mpsc::unbounded_channel();
-        let (learned_out, learned) = watch::channel(HashMap::new());
+        let (learned_out, learned) = watch::channel(VecDeque::new());
         let (pinged_out, pinged) = watch::channel(HashMap::new());
-        tokio::spawn(drive(swarm, commands_in, learned_out, pinged_out));
-        Ok(Node { id, addresses, commands, learned, pinged })
+        let driver = tokio::spawn(drive(swarm, commands_in, learned_out, pinged_out));
+        Node { id, addresses: Vec::new(), commands, learned, pinged, driver }
+    }
+
+    /// Ends the node, and waits for that.
+    pub async fn close(self) {
+        drop(self.commands);
+        let _ = self.driver.await;
     }
 
     pub async fn dial(&self, address: &str) -> Result<Connection> {
-        let (target, peer) = parse(address)?;
-        let options =
-            DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![target]).build();
+        let options = dial_options(address)?;
         Ok(self.ask(|reply| Command::Dial(options, reply)).await??)
+    }
+
+    /// One connection of each peer.
+    pub async fn peers(&self) -> Result<Vec<Connection>> {
+        self.ask(Command::Peers).await
     }
 
     pub async fn connections_of(&self, peer: PeerId) -> Result<Vec<Connection>> {
@@ -129,7 +164,15 @@ impl Node {
     /// Waits for what identify tells of this peer.
     pub async fn learned(&self, peer: PeerId) -> Result<Value> {
         let mut learned = self.learned.clone();
-        Ok(learned.wait_for(|all| all.contains_key(&peer)).await?[&peer].clone())
+        let about = |all: &VecDeque<_>| all.iter().position(|(who, _)| *who == peer);
+        let all = learned.wait_for(|all| about(all).is_some()).await?;
+        Ok(describe(peer, &all[about(&all).unwrap()].1))
+    }
+
+    pub async fn identified(&self, peer: PeerId) -> Result<()> {
+        let mut learned = self.learned.clone();
+        learned.wait_for(|all| all.iter().any(|(who, _)| *who == peer)).await?;
+        Ok(())
     }
 
     /// Waits until so many pings on this connection have been answered, and returns their times.
@@ -160,10 +203,15 @@ pub fn parse(address: &str) -> Result<(Multiaddr, PeerId)> {
     }
 }
 
+pub fn dial_options(address: &str) -> Result<DialOpts> {
+    let (target, peer) = parse(address)?;
+    Ok(DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![target]).build())
+}
+
 async fn drive(
     mut swarm: Swarm<Behaviour>,
     mut commands: mpsc::UnboundedReceiver<Command>,
-    learned: watch::Sender<HashMap<PeerId, Value>>,
+    learned: watch::Sender<VecDeque<(PeerId, identify::Info)>>,
     pinged: watch::Sender<HashMap<ConnectionId, Vec<Duration>>>,
 ) {
     let mut connections: HashMap<ConnectionId, Connection> = HashMap::new();
@@ -182,6 +230,10 @@ async fn drive(
                 }
                 Some(Command::ConnectionsOf(peer, reply)) => {
                     let _ = reply.send(connections.values().filter(|c| c.peer == peer).cloned().collect());
+                }
+                Some(Command::Peers(reply)) => {
+                    let mut seen = HashSet::new();
+                    let _ = reply.send(connections.values().filter(|c| seen.insert(c.peer)).cloned().collect());
                 }
                 Some(Command::Disconnect(peer, reply)) => match swarm.disconnect_peer_id(peer) {
                     Ok(()) => leaving.push((peer, reply)),
@@ -202,6 +254,7 @@ async fn drive(
                 }
                 SwarmEvent::ConnectionClosed { connection_id, num_established, peer_id, .. } => {
                     connections.remove(&connection_id);
+                    pinged.send_if_modified(|all| all.remove(&connection_id).is_some());
                     if num_established == 0 {
                         for (_, reply) in leaving.extract_if(.., |(peer, _)| *peer == peer_id) {
                             let _ = reply.send(());
@@ -211,7 +264,10 @@ async fn drive(
                 SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
                     peer_id, info, ..
                 })) => {
-                    learned.send_modify(|all| { all.insert(peer_id, describe(peer_id, &info)); });
+                    learned.send_modify(|all| {
+                        all.truncate(LEARNED_MAX - 1);
+                        all.push_front((peer_id, info));
+                    });
                 }
                 SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Ok(time), .. })) => {
                     pinged.send_modify(|all| all.entry(connection).or_default().push(time));

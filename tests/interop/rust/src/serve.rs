@@ -12,6 +12,7 @@ pub const HALF: StreamProtocol = StreamProtocol::new("/half/1.0.0");
 pub const RESET: StreamProtocol = StreamProtocol::new("/reset/1.0.0");
 
 pub const CHUNK_BYTES: usize = 64 << 10;
+const ECHO_BYTES: usize = 16 << 10; // what the muxer puts into a frame
 
 /// Serves one stream.  A stream that is dropped without having been closed is reset.
 pub async fn serve(mut stream: Stream, protocol: StreamProtocol) {
@@ -30,7 +31,7 @@ pub async fn serve(mut stream: Stream, protocol: StreamProtocol) {
 }
 
 async fn echo(stream: &mut Stream) -> Result<()> {
-    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut buffer = vec![0; ECHO_BYTES];
     loop {
         let n = stream.read(&mut buffer).await?;
         if n == 0 {

@@ -38,6 +38,10 @@ impl Opener {
     pub async fn closed(&self) {
         self.0.closed().await
     }
+
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 /// A new connection, and the way to open streams on it.
