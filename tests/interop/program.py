@@ -1,9 +1,11 @@
 """Runs programs that keep the contract of README.md, and the daemon."""
 
 import collections
+import concurrent.futures
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -14,6 +16,12 @@ EXIT_SECONDS_MAX = 10
 ANSWER_SECONDS_MAX = 70  # a command gives up after 60
 TAIL_LINES = 12
 TAIL_BYTES = 8192
+
+
+# What we start does not outlive us, however we end.  The kernel's word for our end is that of the thread that started
+# it: one thread starts all programs, and lasts as long as we do.
+ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+_starter = concurrent.futures.ThreadPoolExecutor(1)
 
 
 class Failure(Exception):
@@ -29,8 +37,9 @@ class Program:
         self.name = name
         self.stderr = tempfile.TemporaryFile()
         try:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr,
-                                            env={**os.environ, **(env or {})}, text=True, bufsize=1)
+            self.process = _starter.submit(subprocess.Popen, [*ENDS_WITH_US, *command], stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE, stderr=self.stderr,
+                                           env={**os.environ, **(env or {})}, text=True, bufsize=1).result()
         except OSError as error:
             raise Failure(f"{name} cannot be started: {error}") from error
         self.addresses = []
@@ -152,7 +161,7 @@ class Daemon(Program):
     def call(self, *arguments, seconds=70):
         """Runs one of its commands that print JSON."""
         try:
-            done = subprocess.run([*self.tool, *map(str, arguments)], env={**os.environ, **self.env}, timeout=seconds,
+            done = subprocess.run([*ENDS_WITH_US, *self.tool, *map(str, arguments)], env={**os.environ, **self.env}, timeout=seconds,
                                   capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
         except subprocess.TimeoutExpired:
             raise Failure(f"{arguments[0]} did not end within {seconds} s") from None

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Tests of the runner: with programs that keep the contract all rows pass, and each defect fails just its rows.
+"""Tests of the runner: with programs that keep the contract all rows pass, each defect fails just its rows, and a runner
+that is killed leaves nothing behind.
 
 The programs here talk to nobody, they only answer.  The last line is "N passed, N failed, N skipped"."""
 
@@ -7,6 +8,8 @@ import json
 import os
 import pathlib
 import re
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +31,7 @@ DEFECTS = {
     "late-muxer": {"muxer"},
     "refuses-perf": {"perf-256M"},
     "lost-streams": {"streams"},
-    "silent-about-echo": {"echo-1", "echo-1M", "echo-64M"},
+    "silent-about-echo": {"echo-1", "echo-1M", "echo-64M"},  # no answer in time
     "answer-without-field": {"ping"},
     "prints-nonsense": {"half-close"},
     "dies-of-wrong-id": {"wrong-id", "idle"},  # whatever runs beside it dies with it
@@ -72,8 +75,23 @@ def answer(own, other, defect, address, case, arguments):
             "perf": {"upSeconds": 1, "downSeconds": 1}, "simultaneous": {"connections": 1}}.get(case, {})
 
 
+def tell_life(name):
+    """Writes our name, and leaves the pipe open: its reader learns of our end by that."""
+    if "RUN_TEST_LIVES" in os.environ:
+        os.write(os.open(os.environ["RUN_TEST_LIVES"], os.O_WRONLY), f"{name}\n".encode())
+
+
+def daemon(command):
+    """Stands in for chorus-p2p: `run` serves until it is told to end, the other commands never finish."""
+    if command == "run":
+        print("/ip4/127.0.0.1/tcp/1/p2p/daemon\nready", flush=True)
+    tell_life(command)
+    signal.sigwait({signal.SIGTERM})
+
+
 def program(own, other, defect):
     """Keeps the contract, but for its defect."""
+    tell_life(own)
     address = f"/ip4/127.0.0.1/tcp/{os.getpid()}"
     print(f"{address}/p2p/{own}\nready", flush=True)
 
@@ -124,9 +142,60 @@ def test_unusable_program():
         assert done.returncode == 1 and done.stdout.endswith("\n0 passed, 2 failed, 0 skipped\n"), done.stdout
 
 
+def test_dying_peer():
+    done = run("--ours", f"{THIS} program chorus go none", "--peer", f"go={THIS} program go chorus dies-of-wrong-id",
+               "--only", "peer=go,case=wrong-id", "--only", "peer=go,case=ping,key=ed25519", "--drivers", "epoll",
+               "--patience", "5")
+    failed = [line.split()[1:4:2] for line in done.stdout.splitlines() if " FAIL " in line]
+    assert failed == [["they-dial", "wrong-id"]], done.stdout
+    assert "go ended in the middle: status 3" in done.stdout, done.stdout
+    assert done.returncode == 1 and re.search(r"\n\d+ passed, 1 failed, 0 skipped\n$", done.stdout), done.stdout
+
+
+class Lives:
+    """The programs under a runner: their names as they start, and that all have ended."""
+
+    def __init__(self, folder):
+        self.path = f"{folder}/lives"
+        os.mkfifo(self.path)
+        self.held = os.open(self.path, os.O_RDWR)  # a writer, until there are others
+        self.pipe = os.open(self.path, os.O_RDONLY)
+
+    def _read(self, seconds):
+        assert select.select([self.pipe], [], [], seconds)[0], f"nothing for {seconds} s"
+        return os.read(self.pipe, 4096)
+
+    def await_names(self, wanted):
+        seen = b""
+        while set(seen.decode().split()) < wanted:
+            seen += self._read(30)
+        os.close(self.held)
+
+    def await_end(self):
+        while self._read(20):
+            pass
+
+
+def test_killed(how):
+    """In the middle of a row, with a peer, the daemon and one of its commands under way."""
+    with tempfile.TemporaryDirectory() as folder:
+        lives = Lives(folder)
+        runner = subprocess.Popen([HERE / "run", "--ours", "false", "--daemon", f"{THIS} daemon", "--peer",
+                                   f"go={THIS} program go chorus none", "--only",
+                                   "peer=go,case=daemon-ping,direction=we-dial", "--drivers", "epoll"],
+                                  env={**os.environ, "RUN_TEST_LIVES": lives.path}, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        lives.await_names({"go", "run", "ping"})
+        runner.send_signal(how)
+        assert runner.wait(20) != 0
+        lives.await_end()
+
+
 def main():
     tests = [(f"defect {name}", test_defect, [name]) for name in DEFECTS]
     tests += [("missing toolchain", test_missing_toolchain, []), ("unusable program", test_unusable_program, [])]
+    tests += [("dying peer", test_dying_peer, [])]
+    tests += [(f"killed by {how.name}", test_killed, [how]) for how in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)]
     failures = 0
     for name, test, arguments in tests:
         try:
@@ -142,5 +211,7 @@ def main():
 if __name__ == "__main__":
     if sys.argv[1:2] == ["program"]:
         program(*sys.argv[2:5])
+    elif sys.argv[1:2] == ["daemon"]:
+        daemon(sys.argv[2])
     else:
         sys.exit(main())
