@@ -12,8 +12,13 @@ enum { TIMED = LOAD_KEY_WARM | LOAD_KEY_SECONDS };
 
 static const struct load_work works[] = {
     {"bulk", LOAD_KEY_CONNECTIONS | LOAD_KEY_STREAMS | LOAD_KEY_DIRECTION | TIMED, 1, false, load_bulk},
+    {"handshake", LOAD_KEY_PARALLEL | TIMED, 32, true, load_handshakes},
     {"rtt", LOAD_KEY_RATE | LOAD_KEY_LOAD | TIMED, 32, true, load_requests},
     {"rr", LOAD_KEY_CONNECTIONS | LOAD_KEY_SIZE | LOAD_KEY_RATE | TIMED, 32, true, load_requests},
+    {"streams", LOAD_KEY_INFLIGHT | LOAD_KEY_SIZE | TIMED, 1024, true, load_streams},
+    {"idle", LOAD_KEY_CONNECTIONS | TIMED, 1, false, load_idlers},
+    {"storm", LOAD_KEY_CONNECTIONS, 1, true, load_storm},
+    {"fanout", LOAD_KEY_CONNECTIONS | LOAD_KEY_SIZE | TIMED, 1024, true, load_fanout},
 };
 
 enum { WORKS = sizeof(works) / sizeof(works[0]) };
@@ -126,6 +131,8 @@ static bool parse(struct load *load, char **words)
         return load_fail(load, "no work '%s'", words[0] != NULL ? words[0] : "");
     if (words[1] == NULL)
         return load_fail(load, "%s needs an address", words[0]);
+    if (request->work->run == load_fanout && strcmp(words[1], "-") != 0)
+        return load_fail(load, "fanout is for the peers of the listening node: its address is '-', not '%s'", words[1]);
     request->address = words[1];
     request->size = request->work->size;
     for (words += 2; *words != NULL; words++) {
@@ -214,7 +221,7 @@ static void pass(struct load *load, double seconds)
 {
     uint64_t until_ns = bench_now_ns() + (uint64_t)(seconds * 1e9);
 
-    while (!load->stopped && bench_now_ns() < until_ns)
+    while (!load->stopped && load->error[0] == '\0' && bench_now_ns() < until_ns)
         load_wait(load, until_ns);
 }
 
@@ -261,7 +268,7 @@ static void put_figures(struct load *load, json_t *fields)
         (void)load_fail(load, "no unit was completed: %s", p2p_error_string(load->unit_error));
 }
 
-static void answer(struct load *load, bool measured)
+static json_t *answer(struct load *load, bool measured)
 {
     json_t *fields = json_pack("{s:s, s:s}", "id", load->tag, "case", "load");
 
@@ -272,7 +279,7 @@ static void answer(struct load *load, bool measured)
     json_object_set_new(fields, "ok", json_boolean(load->error[0] == '\0'));
     if (load->error[0] != '\0')
         json_object_set_new(fields, "error", json_string(load->error));
-    serve_print(fields);
+    return fields;
 }
 
 /* Not compressible, though nobody tries. */
@@ -303,7 +310,7 @@ static bool make_lanes(struct load *load)
     return true;
 }
 
-void load_command(const struct serve *serve, const char *tag, char **words)
+json_t *load_command(const struct serve *serve, const char *tag, char **words)
 {
     struct load load = {
         .serve = serve,
@@ -313,12 +320,15 @@ void load_command(const struct serve *serve, const char *tag, char **words)
         .epoll = -1,
         .wake = -1,
     };
-    bool measured = parse(&load, words) && make_payload(&load) && make_lanes(&load) && load.request.work->run(&load);
+    bool ready = parse(&load, words) && make_payload(&load) && make_lanes(&load) && load_open_ears(&load);
+    bool measured = ready && load.request.work->run(&load);
+    json_t *fields;
 
     load_close(&load);
-    answer(&load, measured);
+    fields = answer(&load, measured);
     free(load.work);
     free(load.upload);
     free(load.lanes);
     free(load.payload);
+    return fields;
 }

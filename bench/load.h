@@ -23,6 +23,7 @@ enum load_limits {
     LOAD_SECONDS_MAX = 86400,
     LOAD_DIALS_MAX = 64,            /* at a time, while a load prepares itself */
     LOAD_DIAL_MS_MAX = 60000,       /* what the contract allows */
+    LOAD_CONNECTION_ERROR = -300,   /* and below: no stream of that connection goes on */
 };
 
 /* What `serve` is, for its loads. */
@@ -83,8 +84,10 @@ struct load_node {
     struct p2p_node *node;
     uint32_t index;
     bool connected, identified; /* now */
-    /* For the works that connect. */
+    uint32_t attempt;            /* dials so far */
+    /* Of `handshake`. */
     bool ok;
+    uint32_t pong;               /* bytes of it */
     uint64_t since_ns;
 };
 
@@ -104,6 +107,7 @@ struct load {
     int epoll, wake;
     bool turned;                 /* by the command's thread */
     bool stopped;                /* the program is ending */
+    bool woken;                  /* `busy` was down to 0 */
     char peer[P2P_ID_TEXT_BYTES];
     uint8_t *payload;            /* request.size random bytes */
     uint32_t up, lost;           /* connections, by the events taken so far */
@@ -118,21 +122,23 @@ struct load {
     int unit_error;              /* atomic: the last unit's that failed */
 };
 
-/* `words`: the work, the address, and KEY=VALUE to the NULL at the end.  Prints
- * the answer. */
-void load_command(const struct serve *serve, const char *tag, char **words);
+/* `words`: the work, the address, and KEY=VALUE to the NULL at the end.  Returns
+ * the answer, when nothing of the load is left. */
+json_t *load_command(const struct serve *serve, const char *tag, char **words);
 
 /* ---- For the works: on the command's thread --------------------------------- */
 
 /* Says why the load cannot be; returns false. */
 bool load_fail(struct load *load, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What load_wait() waits with. */
+bool load_open_ears(struct load *load);
 /* A runtime and `count` nodes. */
 bool load_make(struct load *load, uint32_t count);
 /* Connects all and waits until they are identified. */
 bool load_connect(struct load *load);
 /* Dials; the answer is an event. */
 bool load_dial(struct load_node *node);
-/* Waits for events, or for wake, at most until `until_ns`. */
+/* Waits for events, or for wake, at most until `until_ns` (UINT64_MAX: for ever). */
 void load_wait(struct load *load, uint64_t until_ns);
 /* The two moments of the measurement, told at once. */
 void load_begin(struct load *load);

@@ -30,7 +30,7 @@ static bool watch(struct load *load, int fd, void *user)
            load_fail(load, "epoll: %s", strerror(errno));
 }
 
-static bool make_epoll(struct load *load)
+bool load_open_ears(struct load *load)
 {
     load->epoll = epoll_create1(EPOLL_CLOEXEC);
     load->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -60,7 +60,7 @@ bool load_make(struct load *load, uint32_t count)
     load->nodes = calloc(count, sizeof(*load->nodes));
     if (load->nodes == NULL)
         return load_fail(load, "no memory for %u nodes", count);
-    if (!make_epoll(load) || !make_runtime(load))
+    if (!make_runtime(load))
         return false;
     while (load->node_count < count && !load->stopped) {
         struct load_node *node = &load->nodes[load->node_count];
@@ -94,12 +94,13 @@ static void take_ready(struct load *load, void *user)
         load->stopped = true;
         (void)epoll_ctl(load->epoll, EPOLL_CTL_DEL, load->serve->ending, NULL); /* it stays readable */
     } else if (user == &load->wake) {
-        (void)!read(load->wake, &count, sizeof(count));
+        load->woken = read(load->wake, &count, sizeof(count)) > 0;
     } else if (user != &load->runtime) {
         take_events(user);
     }
 }
 
+/* Of UINT64_MAX, centuries. */
 static struct timespec time_left(uint64_t until_ns)
 {
     uint64_t now_ns = bench_now_ns();
@@ -134,7 +135,7 @@ bool load_dial(struct load_node *node)
     struct load *load = node->load;
     struct p2p_error_text text = {""};
 
-    if (p2p_node_connect_start(node->node, 0, load->request.address, LOAD_DIAL_MS_MAX, &text) != 0)
+    if (p2p_node_connect_start(node->node, ++node->attempt, load->request.address, LOAD_DIAL_MS_MAX, &text) != 0)
         return load_fail(load, "%s", text.text);
     return true;
 }
@@ -222,10 +223,11 @@ void load_busy(struct load *load)
 void load_idle(struct load *load)
 {
     uint64_t one = 1;
+    int wake = load->wake;
 
-    /* Release pairs with the acquire of who waits for 0: it may take the streams' memory. */
-    if (__atomic_sub_fetch(&load->busy, 1, __ATOMIC_RELEASE) == 0)
-        (void)!write(load->wake, &one, sizeof(one));
+    /* Whoever waits for 0 takes the load's memory: only the descriptor is ours after that. */
+    if (__atomic_sub_fetch(&load->busy, 1, __ATOMIC_ACQ_REL) == 0)
+        (void)!write(wake, &one, sizeof(one));
 }
 
 /* ---- The end -------------------------------------------------------------------------------- */

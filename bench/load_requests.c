@@ -11,8 +11,6 @@
  * modulo their number: what is due on a connection follows from how many units
  * it has begun, and no queue is needed. */
 
-enum { CONNECTION_ERROR = -300 }; /* and below: no stream of that connection goes on */
-
 struct round {
     struct requests *all;
     struct load_node *node;
@@ -115,7 +113,7 @@ static void lose(struct round *round, struct p2p_stream *stream, int error)
     round->stream = NULL;
     round->busy = false;
     p2p_stream_close(stream);
-    if (load_phase(round->all->load) == LOAD_OVER || error <= CONNECTION_ERROR)
+    if (load_phase(round->all->load) == LOAD_OVER || error <= LOAD_CONNECTION_ERROR)
         end(round);
     else
         open_stream(round);

@@ -93,9 +93,11 @@ static void about(const char *tag)
 static void *run(void *argument)
 {
     struct command *command = argument;
+    json_t *answer = load_command(&serve, command->words[0], command->words + 2);
 
-    load_command(&serve, command->words[0], command->words + 2);
+    /* First: whoever has the answer may ask again, and finds us done. */
     __atomic_store_n(&command->done, true, __ATOMIC_RELEASE);
+    serve_print(answer);
     return NULL;
 }
 

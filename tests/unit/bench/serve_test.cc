@@ -153,8 +153,16 @@ private:
     FILE *to = nullptr, *from = nullptr;
 };
 
-/* How a short load begins; its connection is made all the same. */
-const std::string brief = " warm=0.02 seconds=0.2 ";
+/* Measures for a moment, on a busy machine for longer ones, until `enough`. */
+template <typename Load, typename Enough> Json measured(Load load, Enough enough)
+{
+    for (double seconds = 0.1;; seconds *= 2) {
+        Json told = load(" warm=0.02 seconds=" + std::to_string(seconds) + " ");
+        if (!told.ok() || enough(told) || seconds > 20)
+            return told;
+        EXPECT_GE(told.number("seconds"), seconds);
+    }
+}
 
 class ServeTest : public testing::TestWithParam<const char *>
 {
@@ -180,13 +188,17 @@ protected:
         }
     }
 
+    static bool something(const Json &told)
+    {
+        return told.number("units") > 0 && (!told.has("maxUs") || told.number("maxUs") > 0);
+    }
+
     /* Some units, none of which failed. */
     Json expect_work(const std::string &work, const std::string &more, bool latency = true)
     {
-        Json told = load(work, brief + more);
+        Json told = measured([&](const std::string &time) { return load(work, time + more); }, something);
         EXPECT_GT(told.number("units"), 0) << work << more;
         EXPECT_EQ(told.number("failed"), 0) << work << more << ": " << told.all();
-        EXPECT_GE(told.number("seconds"), 0.2);
         if (latency)
             expect_latency(told);
         else
@@ -235,6 +247,125 @@ TEST_P(ServeTest, KeepsARate)
     EXPECT_LE(told.number("units"), 50 * passed.count() + 1);
 }
 
+TEST_P(ServeTest, OpensStreams)
+{
+    expect_work("streams", "");
+    expect_work("streams", "inflight=300 size=1");
+    expect_work("streams", "inflight=3 size=2000000");
+}
+
+TEST_P(ServeTest, ShakesHands)
+{
+    expect_work("handshake", "");
+    expect_work("handshake", "parallel=20");
+}
+
+TEST_P(ServeTest, HoldsConnections)
+{
+    Json told = expect_work("idle", "connections=100", false);
+    EXPECT_EQ(told.number("units"), 100);
+    EXPECT_GT(told.number("setupSeconds"), 0);
+}
+
+TEST_P(ServeTest, DialsAllAtOnce)
+{
+    Json told = load("storm", " connections=100");
+    EXPECT_EQ(told.number("units"), 100);
+    EXPECT_EQ(told.number("failed"), 0);
+    expect_latency(told);
+}
+
+/* What the listener says of the peers that the dialler holds for it, meanwhile. */
+class FanoutTest : public ServeTest
+{
+protected:
+    void hold(Program &holder, const Program &there, int count)
+    {
+        holder.say("hold load idle " + there.address + " warm=600 connections=" + std::to_string(count));
+    }
+
+    /* Loads `all` peers, so many of which end meanwhile. */
+    Json lose(Program &there, int some, int all, const std::string &time)
+    {
+        Program other({"--driver", GetParam()});
+        hold(other, there, some);
+        there.say("tag load fanout -" + time + "connections=" + std::to_string(all));
+        EXPECT_EQ(there.answer().text("event"), "begin");
+        EXPECT_EQ(other.end(), 0);
+        EXPECT_EQ(there.answer().text("event"), "end");
+        return there.answer();
+    }
+
+    void expect_fanout(Program &there, int count, const std::string &more)
+    {
+        std::string words = "connections=" + std::to_string(count) + more;
+        Json told = measured([&](const std::string &time) { return there.load("fanout -" + time + words); }, something);
+        EXPECT_TRUE(told.ok()) << told.all();
+        EXPECT_GT(told.number("units"), 0) << told.all();
+        EXPECT_EQ(told.number("failed"), 0) << told.all();
+        expect_latency(told);
+    }
+};
+
+TEST_P(FanoutTest, ReachesAllPeersInRounds)
+{
+    hold(dialler, listener, 20);
+    expect_fanout(listener, 1, "");
+    expect_fanout(listener, 20, "");
+    expect_fanout(listener, 20, " size=1500000");
+}
+
+TEST_P(FanoutTest, SpansWorkers)
+{
+    Program there({"--driver", GetParam(), "--workers", "3"});
+    hold(dialler, there, 30);
+    expect_fanout(there, 30, "");
+    expect_fanout(there, 30, " size=100000");
+}
+
+TEST_P(FanoutTest, GoesOnWithThePeersThatAreLeft)
+{
+    Program there({"--driver", GetParam(), "--workers", "2"});
+    hold(dialler, there, 10);
+    Json told = measured([&](const std::string &time) { return lose(there, 10, 20, time); }, [](const Json &it) {
+        return it.number("failed") == 10 && it.number("units") > 0;
+    });
+    EXPECT_TRUE(told.ok()) << told.all();
+    EXPECT_GT(told.number("units"), 0);
+    EXPECT_EQ(told.number("failed"), 10);
+}
+
+TEST_P(FanoutTest, EndsThoughNobodyIsLeft)
+{
+    Json told = measured([&](const std::string &time) { return lose(listener, 5, 5, time); },
+                         [](const Json &it) { return it.number("failed") == 5; });
+    EXPECT_EQ(told.number("failed"), 5) << told.all();
+}
+
+TEST_P(FanoutTest, NeedsNoAddress)
+{
+    Json told = listener.ask("1 load fanout " + dialler.address);
+    EXPECT_FALSE(told.ok());
+    EXPECT_NE(told.text("error").find("'-'"), std::string::npos) << told.all();
+}
+
+INSTANTIATE_TEST_SUITE_P(Drivers, FanoutTest, testing::Values("uring", "epoll"),
+                         [](const testing::TestParamInfo<const char *> &it) { return it.param; });
+
+TEST_P(ServeTest, UsesAllItsWorkers)
+{
+    Program there({"--driver", GetParam(), "--workers", "2"}), here({"--driver", GetParam(), "--workers", "3"});
+    for (const char *work : {"bulk", "rr", "idle"}) {
+        auto load = [&](const std::string &time) {
+            return here.load(work + (" " + there.address) + time + "connections=20");
+        };
+        Json told = measured(load, something);
+        EXPECT_TRUE(told.ok()) << told.all();
+        EXPECT_GT(told.number("units"), 0) << told.all();
+        EXPECT_EQ(told.number("failed"), 0) << told.all();
+    }
+}
+
 TEST_P(ServeTest, RunsCommandsSideBySide)
 {
     dialler.say("long load rr " + listener.address + " warm=0 seconds=600");
@@ -259,7 +390,7 @@ TEST_P(ServeTest, EndsWithItsInputWhateverItIsDoing)
 
 TEST_P(ServeTest, OutlivesThePeerThatItLoads)
 {
-    for (const char *work : {"bulk", "rtt", "rr"}) {
+    for (const char *work : {"bulk", "rtt", "rr", "streams", "handshake", "idle"}) {
         Program victim({"--driver", GetParam()});
         dialler.say(std::string("1 load ") + work + " " + victim.address + " warm=0 seconds=1");
         EXPECT_EQ(dialler.answer().text("event"), "begin");
