@@ -162,7 +162,7 @@ int p2p_config_listen(struct p2p_config *config, const char *address, struct p2p
     for (unsigned i = 0; i < config->listen_count; i++) {
         if (strcmp(config->listen[i], canonical) == 0 && !strstr(canonical, "/tcp/0")) {
             free(canonical);
-            text_set(text, "%s is among the listening addresses already", address);
+            text_set(text, "%s is among the listening addresses already; give each of them once", address);
             return P2P_ERR_CALL_EXISTS;
         }
     }
@@ -216,27 +216,24 @@ int p2p_config_data_dir(struct p2p_config *config, const char *path)
     return replace_text(&config->data_dir, path);
 }
 
-/* Other peers print it: no control characters, and no longer than they keep. */
-static bool printable(const char *text, size_t bytes_max)
+/* No longer than other peers keep it. */
+static bool can_be_told(const char *text, size_t bytes_max)
 {
-    size_t length = 0;
+    size_t length = strnlen(text, bytes_max + 1);
 
-    for (; text[length]; length++)
-        if ((unsigned char)text[length] < 0x20 || text[length] == 0x7f || length == bytes_max)
-            return false;
-    return true;
+    return length <= bytes_max && identify_is_text((struct wire_span){(const uint8_t *)text, length});
 }
 
 int p2p_config_network_id(struct p2p_config *config, const char *network_id)
 {
-    if (!network_id || !printable(network_id, IDENTIFY_VERSION_SIZE - 1))
+    if (!network_id || !can_be_told(network_id, IDENTIFY_VERSION_SIZE - 1))
         return P2P_ERR_CALL_INVALID;
     return replace_text(&config->network_id, network_id);
 }
 
 int p2p_config_agent_version(struct p2p_config *config, const char *agent)
 {
-    if (!agent || !printable(agent, NODE_AGENT_BYTES_MAX - 1))
+    if (!agent || !can_be_told(agent, NODE_AGENT_BYTES_MAX - 1))
         return P2P_ERR_CALL_INVALID;
     return replace_text(&config->agent_version, agent);
 }

@@ -298,17 +298,20 @@ static void copy_version(char out[IDENTIFY_VERSION_SIZE], struct wire_span text)
     out[length] = '\0';
 }
 
-static bool is_protocol(struct wire_span name)
+bool identify_is_text(struct wire_span text)
 {
-    if (name.length == 0 || name.length > IDENTIFY_PROTOCOL_BYTES_MAX)
-        return false;
-    for (size_t i = 0; i < name.length;) {
-        size_t bytes = printable(name.data + i, name.length - i);
+    for (size_t i = 0; i < text.length;) {
+        size_t bytes = printable(text.data + i, text.length - i);
         if (bytes == 0)
             return false;
         i += bytes;
     }
     return true;
+}
+
+static bool is_protocol(struct wire_span name)
+{
+    return name.length > 0 && name.length <= IDENTIFY_PROTOCOL_BYTES_MAX && identify_is_text(name);
 }
 
 /* Cuts the peer's own /p2p off; false for what does not parse or leads to another peer. */

@@ -36,6 +36,10 @@ enum {
 
 /* ---- telling ---- */
 
+/* UTF-8 without control characters, as the protobuf's strings must be and peers
+ * may print them. */
+bool identify_is_text(struct wire_span text);
+
 /* What we say of ourselves; all of it stays the caller's. */
 struct identify_info {
     struct wire_span public_key;         /* protobuf of the public key */

@@ -205,7 +205,8 @@ P2P_API int p2p_config_listen(struct p2p_config *config, const char *address, st
 P2P_API int p2p_config_identity(struct p2p_config *config, const uint8_t *key, size_t length);
 /* Or a directory that keeps it: `identity.key` is read, or made there. */
 P2P_API int p2p_config_data_dir(struct p2p_config *config, const char *path);
-/* Announced as identify's protocolVersion. */
+/* Announced as identify's protocolVersion: UTF-8 without control characters, at
+ * most 127 B. */
 P2P_API int p2p_config_network_id(struct p2p_config *config, const char *network_id);
 P2P_API int p2p_config_agent_version(struct p2p_config *config, const char *agent);
 /* Peers' connections at a time; 0: no limit. */

@@ -97,6 +97,9 @@ TEST_F(ConfigTest, RefusesSettingsThatCannotHold)
     EXPECT_EQ(p2p_config_agent_version(config, "two\nlines"), P2P_ERR_CALL_INVALID);
     EXPECT_EQ(p2p_config_agent_version(config, std::string(128, 'x').c_str()), P2P_ERR_CALL_INVALID);
     EXPECT_EQ(p2p_config_network_id(config, nullptr), P2P_ERR_CALL_INVALID);
+    EXPECT_EQ(p2p_config_network_id(config, "no UTF-8 \xff"), P2P_ERR_CALL_INVALID);
+    EXPECT_EQ(p2p_config_network_id(config, "a control \xc2\x9b"), P2P_ERR_CALL_INVALID);
+    EXPECT_EQ(p2p_config_network_id(config, "Bienenkönigin"), 0);
     EXPECT_EQ(p2p_config_log(config, static_cast<enum p2p_log_level>(9), P2P_LOG_TEXT, nullptr, nullptr),
               P2P_ERR_CALL_INVALID);
     EXPECT_EQ(p2p_config_max_connections(config, 0), 0); /* no limit */
