@@ -102,11 +102,12 @@ static ssize_t read_all(int fd, uint8_t *out, size_t capacity)
 
 static int parse_key(struct key **key, char *why, const char *path, const uint8_t *data, size_t length)
 {
+    static const char pem_begin[] = {'-', '-', '-', '-', '-', 'B', 'E', 'G', 'I', 'N'};
     int error;
 
     if (length == 0)
-        return explain(why, P2P_ERR_NODE_KEY, "the key file %s is empty; restore it from a copy, "
-                       "or remove it to get a new identity", path);
+        return explain(why, P2P_ERR_NODE_KEY, "the key file %s is empty; restore it from a copy, or move it away",
+                       path);
     if (length > KEY_FILE_BYTES_MAX)
         return explain(why, P2P_ERR_NODE_KEY, "the key file %s is larger than any key (over %d bytes); "
                        "name the right file", path, KEY_FILE_BYTES_MAX);
@@ -118,8 +119,11 @@ static int parse_key(struct key **key, char *why, const char *path, const uint8_
     if (error == P2P_ERR_CALL_UNSUPPORTED)
         return explain(why, P2P_ERR_NODE_KEY, "the key file %s holds a key of a kind or size that is not "
                        "supported; use Ed25519, RSA of 2048 to 8192 bits, secp256k1 or ECDSA P-256", path);
+    if (length > sizeof(pem_begin) && memcmp(data, pem_begin, sizeof(pem_begin)) == 0)
+        return explain(why, P2P_ERR_NODE_KEY, "the key file %s is PEM text, and not a private key in libp2p's "
+                       "protobuf, the one form that is read; convert it, or name another file", path);
     return explain(why, P2P_ERR_NODE_KEY, "the key file %s is damaged, or no libp2p private key; restore it "
-                   "from a copy, or remove it to get a new identity", path);
+                   "from a copy, or move it away", path);
 }
 
 int key_file_read(struct key **key, char why[KEY_FILE_WHY_BYTES], const char *path)

@@ -177,7 +177,7 @@ TEST_F(KeyFile, RefusesEmptyOversizeAndGarbage)
     put(Bytes(1000000, 8));
     expect_refused("larger");
     put(bytes_of("-----BEGIN PRIVATE KEY-----"));
-    expect_refused("restore");
+    expect_refused("PEM");
     put(Bytes(KEY_FILE_BYTES_MAX, 0));
     expect_refused("restore");
     put(hex("08041200"));
