@@ -35,7 +35,7 @@ static const struct error_entry entries[] = {
     ENTRY(P2P_ERR_STREAM_TIMEOUT, "the stream's negotiation or answer took too long"),
     ENTRY(P2P_ERR_STREAM_LIMIT, "a limit of the stream or its connection was met"),
     ENTRY(P2P_ERR_STREAM_EOF, "the peer closed its direction and all was read"),
-    ENTRY(P2P_ERR_CONN_CLOSED, "the connection was closed in order"),
+    ENTRY(P2P_ERR_CONN_CLOSED, "the connection was closed"),
     ENTRY(P2P_ERR_CONN_RESET, "the connection broke"),
     ENTRY(P2P_ERR_CONN_TIMEOUT, "the connection took too long"),
     ENTRY(P2P_ERR_CONN_PROTOCOL, "the peer broke a protocol"),

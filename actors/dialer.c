@@ -530,6 +530,14 @@ static void on_resolved(struct actor_context *context, struct dialer *dialer, st
     drive(context, dialer, dial);
 }
 
+/* remedy() speaks of our own bound, which is looked at before a session is made. */
+static const char *limit_of_session(bool tcp_connected)
+{
+    return tcp_connected ? "the handshake met a limit of this node; try again later"
+                         : "no descriptor or memory is left for a connection; close some, or raise the limit of open "
+                           "files (ulimit -n)";
+}
+
 static void on_dialled(struct actor_context *context, struct dialer *dialer, struct dial *dial,
                        const struct multiaddr *address, const struct message *message)
 {
@@ -540,7 +548,8 @@ static void on_dialled(struct actor_context *context, struct dialer *dialer, str
         settle(context, dialer, dial, 0);
         return;
     }
-    note_failure(dial, address, error, NULL);
+    note_failure(dial, address, error,
+                 error == P2P_ERR_CONN_LIMIT ? limit_of_session(message->body.u64[1] != 0) : NULL);
     dial->next_ns = context->now_ns; /* the next one need not wait for a lost one */
     drive(context, dialer, dial);
 }

@@ -49,6 +49,10 @@ int dialer_check(struct multiaddr *address, struct peer_id *id, const char *text
         return error;
     }
     error = multiaddr_peer_id(address, id);
+    if (error && multiaddr_is_relayed(address)) { /* its id is the relay's */
+        text_set(error_text, "%.300s: %s", text, reason_not(address));
+        return P2P_ERR_CALL_UNSUPPORTED;
+    }
     if (error) {
         text_set(error_text, "%.300s does not say whom to expect there; append /p2p/ and the peer's id", text);
         return P2P_ERR_CALL_INVALID;

@@ -236,12 +236,18 @@ static void log_end(struct session *session, int error)
 {
     struct actor_context context = session_context(session);
     char peer[PEER_ID_SHORT_SIZE] = "";
+    char text[MULTIADDR_TEXT_SIZE];
+    struct multiaddr remote;
 
     if (!log_enabled(session->scope, LOG_LEVEL_DEBUG))
         return;
-    peer_id_to_short(&session->peer, peer);
-    LOG(&context, LOG_LEVEL_DEBUG, "connection_closed", "peer=%s reason=%s bytes_in=%llu bytes_out=%llu", peer,
-        p2p_error_name(error), (unsigned long long)session->bytes_in, (unsigned long long)session->bytes_out);
+    peer_id_to_short(&session->peer, peer); /* "" before the handshake has told it */
+    session_remote(session, &remote);
+    if (multiaddr_to_text(&remote, text, sizeof(text)) < 0)
+        text[0] = '\0';
+    LOG(&context, LOG_LEVEL_DEBUG, "connection_closed", "peer=%s address=%s reason=%s bytes_in=%llu bytes_out=%llu",
+        peer, text, p2p_error_name(error), (unsigned long long)session->bytes_in,
+        (unsigned long long)session->bytes_out);
 }
 
 static void release_counts(struct session *session)

@@ -179,7 +179,7 @@ static void log_open(struct session *session, const struct multiaddr *remote)
     peer_id_to_short(&session->peer, peer);
     if (multiaddr_to_text(remote, text, sizeof(text)) < 0)
         text[0] = '\0';
-    LOG(&context, LOG_LEVEL_DEBUG, "connection_open", "peer=%s addr=%s direction=%s", peer, text,
+    LOG(&context, LOG_LEVEL_DEBUG, "connection_open", "peer=%s address=%s direction=%s", peer, text,
         is_initiator(session) ? "out" : "in");
 }
 

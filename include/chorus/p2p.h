@@ -90,7 +90,7 @@ enum p2p_error {
     P2P_ERR_STREAM_LIMIT = -206,     /* a limit of the stream or connection was met */
     P2P_ERR_STREAM_EOF = -207,       /* the peer closed its direction and all was read */
 
-    P2P_ERR_CONN_CLOSED = -301,      /* closed in order, by either side */
+    P2P_ERR_CONN_CLOSED = -301,      /* closed by either side; a peer that was killed looks the same */
     P2P_ERR_CONN_RESET = -302,       /* the transport broke */
     P2P_ERR_CONN_TIMEOUT = -303,     /* a handshake, keep-alive or write took too long */
     P2P_ERR_CONN_PROTOCOL = -304,    /* the peer broke a protocol */

@@ -61,6 +61,8 @@ TEST(DialerCheck, NamesWhatIsWrongAndTheRemedy)
         {"/ip4/1.2.3.4/tcp/3333", P2P_ERR_CALL_INVALID, "append /p2p/"},
         {"/ip4/1.2.3.4/p2p/" + somebody, P2P_ERR_CALL_UNSUPPORTED, "/tcp/PORT"},
         {"/ip6/fe80::1/tcp/1/p2p/" + somebody, P2P_ERR_CALL_UNSUPPORTED, "/ip6zone/"},
+        {"/ip4/1.2.3.4/tcp/1/p2p/" + somebody + "/p2p-circuit", P2P_ERR_CALL_UNSUPPORTED, "relays"},
+        {"/p2p/" + somebody + "/p2p-circuit", P2P_ERR_CALL_UNSUPPORTED, "relays"},
         {"/memory/1/p2p/" + somebody, P2P_ERR_CALL_UNSUPPORTED, "/tcp/PORT"},
         {"/dns4/example.org/tcp/443/wss/p2p/" + somebody, P2P_ERR_CALL_UNSUPPORTED, "WebSocket"},
         {std::string(5000, 'x'), P2P_ERR_CALL_MALFORMED, ""},

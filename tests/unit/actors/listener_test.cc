@@ -203,6 +203,30 @@ TEST_P(ListenerTest, ReportsItsStatus)
     EXPECT_TRUE(lines.waits_for("Connected to: " + other)) << lines.all();
 }
 
+TEST_P(ListenerTest, LogsWhereAConnectionCameFrom)
+{
+    Lines lines;
+    Node a(runtime, [&lines](struct p2p_config *config) {
+        p2p_config_log(config, P2P_LOG_DEBUG, P2P_LOG_TEXT, Lines::write, &lines);
+    });
+    Node b(runtime);
+    std::string from;
+    a.start();
+    b.start();
+    {
+        Caller caller(socket_address(a));
+        struct sockaddr_in own;
+        socklen_t length = sizeof(own);
+        ASSERT_EQ(getsockname(caller.descriptor, reinterpret_cast<struct sockaddr *>(&own), &length), 0);
+        from = " address=/ip4/127.0.0.1/tcp/" + std::to_string(ntohs(own.sin_port)) + " ";
+        ASSERT_TRUE(a.reaches("handshakes_in", 1));
+    } /* gone before it has said who it is */
+    EXPECT_TRUE(lines.waits_for(" peer=\"\"" + from + "reason=")) << lines.all();
+    ASSERT_EQ(b.connect(a), 0) << b.text.text;
+    std::string peer = " peer=" + b.id().substr(b.id().size() - 8) + " address=/ip4/127.0.0.1/tcp/";
+    EXPECT_TRUE(lines.waits_for(peer)) << lines.all();
+}
+
 TEST_P(ListenerTest, NamesABoundedNumberOfPeersInItsStatus)
 {
     Node a(runtime);
