@@ -53,6 +53,7 @@ static const struct error_entry entries[] = {
     ENTRY(P2P_ERR_NODE_LISTEN, "an address could not be listened on"),
     ENTRY(P2P_ERR_NODE_KEY, "the identity could not be read or written"),
     ENTRY(P2P_ERR_NODE_SYSTEM, "the system lacks what is needed"),
+    ENTRY(P2P_ERR_NODE_IN_USE, "the data directory belongs to another running node"),
 };
 
 static const struct error_entry *find(int error)

@@ -3,6 +3,7 @@
 #include "actors/addresses.h"
 #include "actors/app.h"
 #include "actors/config.h"
+#include "actors/data_dir.h"
 #include "actors/protocols.h"
 #include "actors/registry.h"
 #include "actors/session_protocols.h"
@@ -10,71 +11,19 @@
 #include "actors/text.h"
 #include "actors/waiter.h"
 #include "crypto/crypto.h"
-#include "crypto/key_file.h"
 #include "net/identify.h"
 #include "runtime/log.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 /* How long p2p_node_close() waits for the root actor's own last breath. */
 #define LAST_BREATH_NS 1000000000ull
 #define START_MS_MAX 30000 /* to bind a few sockets; if it takes longer something is broken */
 
 /* ---- identity ---- */
-
-static int make_directory(const char *path, struct p2p_error_text *text)
-{
-    char partial[CONFIG_PATH_BYTES_MAX];
-    size_t length = strlen(path);
-
-    if (length >= sizeof(partial))
-        return P2P_ERR_CALL_INVALID;
-    memcpy(partial, path, length + 1);
-    for (size_t i = 1; i <= length; i++) {
-        if (path[i] != '/' && path[i] != '\0')
-            continue;
-        partial[i] = '\0';
-        if (mkdir(partial, 0700) < 0 && errno != EEXIST && errno != EISDIR && errno != EROFS) {
-            text_set(text, "the data directory %.300s cannot be made: %s; choose another one or change the "
-                     "permissions above it", path, strerror(errno));
-            return P2P_ERR_NODE_KEY;
-        }
-        partial[i] = path[i];
-    }
-    return 0;
-}
-
-/* The identity of a data directory: read, or made there. */
-static int key_of_directory(struct key **key, const char *directory, struct p2p_error_text *text)
-{
-    char path[CONFIG_PATH_BYTES_MAX + 16];
-    char why[KEY_FILE_WHY_BYTES] = "";
-    int error = make_directory(directory, text);
-
-    if (error)
-        return error;
-    snprintf(path, sizeof(path), "%s/identity.key", directory);
-    error = key_file_read(key, why, path);
-    if (error == P2P_ERR_CALL_NOT_FOUND) {
-        error = key_new_random(key, KEY_ED25519, 0);
-        if (!error && (error = key_file_write(*key, why, path)) < 0) {
-            key_free(*key);
-            *key = NULL;
-        }
-        if (error == P2P_ERR_CALL_EXISTS) /* somebody else was faster: it is the identity */
-            error = key_file_read(key, why, path);
-    }
-    if (error)
-        text_set(text, "%s", why[0] ? why : p2p_error_string(error));
-    return error;
-}
 
 static int make_key(struct p2p_node *node, struct p2p_error_text *text)
 {
@@ -84,7 +33,7 @@ static int make_key(struct p2p_node *node, struct p2p_error_text *text)
     if (config->identity)
         error = key_from_protobuf(&node->key, config->identity, config->identity_length);
     else if (config->data_dir)
-        return key_of_directory(&node->key, config->data_dir, text);
+        return data_dir_key(&node->key, config->data_dir, text);
     else
         error = key_new_random(&node->key, KEY_ED25519, 0);
     if (error)
@@ -216,6 +165,7 @@ static void free_parts(struct p2p_node *node)
     if (own->runtime)
         __atomic_sub_fetch(&own->runtime->nodes, 1, __ATOMIC_RELEASE);
     p2p_runtime_free(node->own_runtime);
+    data_dir_unlock(own->data_dir_lock);
     config_fini(&node->config);
     pthread_mutex_destroy(&own->mutex);
     free(own->close_waiters);
@@ -236,6 +186,7 @@ int p2p_node_new(struct p2p_node **out, const struct p2p_config *config, struct 
         return P2P_ERR_CALL_NOMEM;
     }
     node->own = own;
+    own->data_dir_lock = -1;
     pthread_mutex_init(&own->mutex, NULL);
     int error = make_runtime(node, runtime, text);
     if (!error)
@@ -289,7 +240,10 @@ static int begin_start(struct p2p_node *node, struct waiter *waiter)
     if (own->phase != NODE_NEW) {
         text_set(&own->start_text, "the node was started before; a node starts once");
         error = P2P_ERR_CALL_STATE;
-    } else {
+    } else if (node->config.data_dir) {
+        error = data_dir_lock(&own->data_dir_lock, node->config.data_dir, &own->start_text);
+    }
+    if (!error) {
         own->phase = NODE_STARTING;
         own->start_waiter = waiter;
     }

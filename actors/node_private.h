@@ -31,6 +31,7 @@ struct node_private {
 
     pthread_mutex_t mutex;       /* for the rest */
     enum node_phase phase;
+    int data_dir_lock;           /* held from the start on; -1: there is no such directory */
     struct actor_ref root;       /* the actor that starts and ends the others */
     struct waiter *start_waiter;
     struct p2p_error_text start_text;

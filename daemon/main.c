@@ -287,7 +287,8 @@ static char *help_filter(int key, const char *text, void *input)
           "  chorus-p2p ping ADDR\n  chorus-p2p perf ADDR --download 1G\n"
           "\nchorus-p2p help COMMAND explains one.\n"
           "\nExit status:\n  0 it worked        3 no connection      6 cannot listen\n"
-          "  1 it did not       4 the peer refused   130 interrupted\n  2 wrong usage      5 no identity\n", out);
+          "  1 it did not       4 the peer refused   7 data directory in use\n"
+          "  2 wrong usage      5 no identity        130 interrupted\n", out);
     fclose(out);
     return help;
 }

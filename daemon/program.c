@@ -37,6 +37,8 @@ int exit_of(int error)
         return EXIT_IDENTITY;
     case P2P_ERR_NODE_LISTEN:
         return EXIT_LISTEN;
+    case P2P_ERR_NODE_IN_USE:
+        return EXIT_IN_USE;
     default:
         return error <= -300 && error > -400 ? EXIT_UNREACHABLE : EXIT_FAILED;
     }

@@ -24,6 +24,7 @@ enum program_exit {
     EXIT_REFUSED = 4,     /* connected, but the peer does not do what was asked */
     EXIT_IDENTITY = 5,    /* the identity could not be read or made */
     EXIT_LISTEN = 6,      /* an address could not be listened on */
+    EXIT_IN_USE = 7,      /* another node has the data directory */
     EXIT_INTERRUPTED = 130,
 };
 

@@ -109,6 +109,7 @@ enum p2p_error {
     P2P_ERR_NODE_LISTEN = -403,      /* an address could not be listened on */
     P2P_ERR_NODE_KEY = -404,         /* the identity could not be read or written */
     P2P_ERR_NODE_SYSTEM = -405,      /* the system lacks what we need */
+    P2P_ERR_NODE_IN_USE = -406,      /* the data directory belongs to another running node */
 };
 
 enum p2p_limits {
@@ -203,7 +204,9 @@ P2P_API void p2p_config_free(struct p2p_config *config);
 P2P_API int p2p_config_listen(struct p2p_config *config, const char *address, struct p2p_error_text *error);
 /* The identity: a private key as libp2p's protobuf. */
 P2P_API int p2p_config_identity(struct p2p_config *config, const uint8_t *key, size_t length);
-/* Or a directory that keeps it: `identity.key` is read, or made there. */
+/* Or a directory that keeps it: `identity.key` is read, or made there.  From
+ * p2p_node_start() until it is freed the node has the directory for itself:
+ * another one is refused with P2P_ERR_NODE_IN_USE, and told whose it is. */
 P2P_API int p2p_config_data_dir(struct p2p_config *config, const char *path);
 /* Announced as identify's protocolVersion: UTF-8 without control characters, at
  * most 127 B. */

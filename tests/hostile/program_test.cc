@@ -20,7 +20,7 @@
 
 namespace {
 
-enum { EXIT_STATUS_FAILED = 1, EXIT_STATUS_IDENTITY = 5, EXIT_STATUS_LISTEN = 6 };
+enum { EXIT_STATUS_FAILED = 1, EXIT_STATUS_IDENTITY = 5, EXIT_STATUS_LISTEN = 6, EXIT_STATUS_IN_USE = 7 };
 
 class Key : public testing::Test
 {
@@ -161,6 +161,24 @@ TEST_F(Key, FindsTheDiskFull)
     EXPECT_EQ(process.line(), "full");
     process.wait();
     EXPECT_NE(process.errors().find("No space left on device"), std::string::npos) << process.errors();
+}
+
+/* Two nodes with one identity would take each other's connections. */
+TEST_F(Key, BelongsToOneRunningNode)
+{
+    auto first = Victim::program(Driver::EPOLL, {"--data-dir", directory.path});
+    ASSERT_TRUE(first);
+    EXPECT_EQ(run(directory.path), EXIT_STATUS_IN_USE) << errors;
+    EXPECT_TRUE(says(directory.path) && says("process " + std::to_string(first->process->pid()))) << errors;
+    Process id({CHORUS_P2P_PROGRAM, "id", "--data-dir", directory.path});
+    EXPECT_EQ(id.line(), first->id); /* who only reads it may */
+    EXPECT_EQ(id.wait(), 0) << id.errors();
+    good_peer_is_served(*first);
+    first->process->signal(SIGKILL);
+    first->process->wait();
+    auto second = Victim::program(Driver::EPOLL, {"--data-dir", directory.path});
+    ASSERT_TRUE(second); /* a node that was killed holds nothing */
+    EXPECT_EQ(second->stop(), 0);
 }
 
 /* ---- The standard streams ---- */

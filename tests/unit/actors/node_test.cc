@@ -567,6 +567,35 @@ TEST_P(NodeFiles, SaysWhatIsWrongWithItsKeyFile)
     p2p_config_free(config);
 }
 
+TEST_P(NodeFiles, HasItsDataDirectoryForItselfWhileItRuns)
+{
+    auto in = [this](struct p2p_config *config) { p2p_config_data_dir(config, directory.c_str()); };
+    struct p2p_error_text text = {};
+    Node second(runtime, in);
+    {
+        Node first(runtime, in);
+        EXPECT_EQ(first.id(), second.id()); /* to read it is no harm */
+        first.start();
+        EXPECT_EQ(p2p_node_start(second.node, &text), P2P_ERR_NODE_IN_USE);
+        EXPECT_NE(std::string(text.text).find(directory), std::string::npos) << text.text;
+        EXPECT_NE(std::string(text.text).find("process " + std::to_string(getpid())), std::string::npos) << text.text;
+    }
+    EXPECT_EQ(p2p_node_start(second.node, &text), 0) << text.text;
+    EXPECT_EQ(p2p_node_start(second.node, &text), P2P_ERR_CALL_STATE);
+}
+
+/* Not even a file can be made there: the key is all that is needed. */
+TEST_P(NodeFiles, HasADirectoryForItselfThatItCannotWrite)
+{
+    auto in = [this](struct p2p_config *config) { p2p_config_data_dir(config, directory.c_str()); };
+    struct p2p_error_text text = {};
+    Node first(runtime, in), second(runtime, in);
+    ASSERT_EQ(mkdir((directory + "/lock").c_str(), 0700), 0); /* root, too, finds that in the way */
+    first.start();
+    EXPECT_EQ(p2p_node_start(second.node, &text), P2P_ERR_NODE_IN_USE);
+    EXPECT_NE(std::string(text.text).find("another process"), std::string::npos) << text.text;
+}
+
 TEST_P(NodeFiles, OneOfTwoNodesHasARuntimeOfItsOwn)
 {
     Node a(nullptr, serve_echo), b(runtime);
