@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { RAW_SPINS = 5 };
+
 struct campaign {
     const struct campaign_options *options;
     bool apart;
@@ -76,6 +78,21 @@ static char *own_command(const struct campaign *campaign, const char *arguments)
     return command; /* lives as long as the program */
 }
 
+/* The references.  Where ours looks around before it sleeps, so does that of
+ * round trips, and long enough that it does not fall asleep while the other side
+ * wakes: once both slept, neither would find the other awake again. */
+static void add_references(struct campaign *campaign)
+{
+    const json_t *ours = json_object_get(json_object_get(campaign->results, "sides"), "ours");
+    const char *spin = strstr(results_string(ours, "waiting"), "spin ");
+    char arguments[64];
+
+    snprintf(arguments, sizeof(arguments), "raw --spin %d", spin != NULL ? RAW_SPINS * atoi(spin + 5) : 0);
+    (void)add_spec(campaign, "raw", own_command(campaign, arguments)); /* else skipped, and named */
+    (void)add_spec(campaign, "raw-aead", own_command(campaign, "raw --aead"));
+    (void)add_spec(campaign, "crypto", own_command(campaign, "raw"));
+}
+
 static bool add_specs(struct campaign *campaign)
 {
     const struct campaign_options *options = campaign->options;
@@ -90,6 +107,8 @@ static bool add_specs(struct campaign *campaign)
         (void)add_spec(campaign, "ours-epoll", own_command(campaign, "serve --driver epoll")); /* else skipped */
         (void)add_spec(campaign, "ours-2w", own_command(campaign, "serve --workers 2"));
     }
+    if (!options->no_references)
+        add_references(campaign);
     return true;
 }
 

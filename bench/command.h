@@ -21,6 +21,9 @@ int command_report(int argc, char **argv);
 int command_compare(int argc, char **argv);
 int command_check(int argc, char **argv);
 
+/* A reference that keeps the contract of tests/interop/README.md. */
+int command_raw(int argc, char **argv);
+
 /* For their parsers: a number in a range, or an error about the option. */
 double command_number(struct argp_state *state, const char *option, const char *text, double least, double most);
 

@@ -1,4 +1,5 @@
 #include "bench.h"
+#include "limits.h"
 
 #include "crypto/aead.h"
 #include "crypto/key.h"
@@ -15,21 +16,22 @@
 
 /* What plain C on sockets does with the same cipher: the references. */
 
-enum { FRAME_BYTES = 65519, RECORD_BYTES = FRAME_BYTES + 18, FRAMES = 4, READ_BYTES = 4 * RECORD_BYTES };
+enum { READ_BYTES = LIMITS_FRAMES * LIMITS_RECORD_BYTES };
 
-static int listen_loopback(struct sockaddr_in *address)
+int limits_listen(struct sockaddr_in *address)
 {
     socklen_t length = sizeof(*address);
-    int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1, listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    if (listening < 0 || bind(listening, (struct sockaddr *)address, length) != 0 || listen(listening, 8) != 0 ||
+    if (listening < 0 || setsockopt(listening, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0 ||
+        bind(listening, (struct sockaddr *)address, length) != 0 || listen(listening, SOMAXCONN) != 0 ||
         getsockname(listening, (struct sockaddr *)address, &length) != 0)
         bench_die("cannot listen on loopback: %s", strerror(errno));
     return listening;
 }
 
-static int connect_loopback(const struct sockaddr_in *address)
+int limits_connect(const struct sockaddr_in *address)
 {
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -39,16 +41,17 @@ static int connect_loopback(const struct sockaddr_in *address)
     return fd;
 }
 
-static void write_all(int fd, const uint8_t *data, size_t length)
+bool limits_write_all(int fd, const uint8_t *data, size_t length)
 {
     while (length > 0) {
         ssize_t count = send(fd, data, length, MSG_NOSIGNAL);
 
         if (count <= 0)
-            return;
+            return false;
         data += count;
         length -= (size_t)count;
     }
+    return true;
 }
 
 /* Opens every record until the end; the parent reads how many bytes and
@@ -66,11 +69,11 @@ static void pipeline_receive(int fd, int report)
         size_t at = 0, plain;
 
         have += (size_t)count;
-        while (have - at >= RECORD_BYTES) {
-            if (noise_open(&keys, aead, in + at + 2, RECORD_BYTES - 2, &plain) != 0)
+        while (have - at >= LIMITS_RECORD_BYTES) {
+            if (noise_open(&keys, aead, in + at + 2, LIMITS_RECORD_BYTES - 2, &plain) != 0)
                 _exit(1);
             result[0] += (double)plain;
-            at += RECORD_BYTES;
+            at += LIMITS_RECORD_BYTES;
         }
         memmove(in, in + at, have - at);
         have -= at;
@@ -84,21 +87,22 @@ static double pipeline_send(int fd, double seconds)
 {
     struct aead_context *aead = aead_context_new();
     struct noise_keys keys = {.send_nonce = 0};
-    uint8_t *plain = calloc(1, FRAME_BYTES), *out = malloc(FRAMES * RECORD_BYTES);
+    uint8_t *plain = calloc(1, LIMITS_FRAME_BYTES), *out = malloc(LIMITS_FRAMES * LIMITS_RECORD_BYTES);
     double begin_cpu_s = bench_cpu_s(getpid()), end_s = bench_now_s() + seconds;
 
     while (bench_now_s() < end_s) {
         size_t at = 0;
 
-        for (int i = 0; i < FRAMES; i++) {
-            struct aead_piece piece = {plain, FRAME_BYTES};
+        for (int i = 0; i < LIMITS_FRAMES; i++) {
+            struct aead_piece piece = {plain, LIMITS_FRAME_BYTES};
             size_t written;
 
-            if (noise_seal(&keys, aead, out + at, RECORD_BYTES, &written, &piece, 1) != 0)
+            if (noise_seal(&keys, aead, out + at, LIMITS_RECORD_BYTES, &written, &piece, 1) != 0)
                 bench_die("the cipher failed");
             at += written;
         }
-        write_all(fd, out, at);
+        if (!limits_write_all(fd, out, at))
+            bench_die("the reference's receiver died");
     }
     aead_context_free(aead);
     free(plain);
@@ -109,7 +113,7 @@ static double pipeline_send(int fd, double seconds)
 double limits_pipeline(double seconds, double *send_cpu_gb, double *receive_cpu_gb)
 {
     struct sockaddr_in address;
-    int listening = listen_loopback(&address), report[2], fd;
+    int listening = limits_listen(&address), report[2], fd;
     double result[2] = {0, 0}, begin_s, send_cpu_s, elapsed_s;
     pid_t child;
 
@@ -122,7 +126,7 @@ double limits_pipeline(double seconds, double *send_cpu_gb, double *receive_cpu_
     }
     close(listening);
     close(report[1]);
-    fd = connect_loopback(&address);
+    fd = limits_connect(&address);
     begin_s = bench_now_s();
     send_cpu_s = pipeline_send(fd, seconds);
     shutdown(fd, SHUT_WR);
@@ -199,7 +203,7 @@ static int compare(const void *a, const void *b)
 double limits_ping(unsigned count)
 {
     struct sockaddr_in address;
-    int listening = listen_loopback(&address), fd, one = 1;
+    int listening = limits_listen(&address), fd, one = 1;
     double *samples = calloc(count, sizeof(*samples)), median;
     uint8_t payload[32] = {0};
     pid_t child = fork();
@@ -208,17 +212,18 @@ double limits_ping(unsigned count)
         bench_pin(1);
         fd = accept(listening, NULL, NULL);
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        while (recv(fd, payload, sizeof(payload), MSG_WAITALL) == sizeof(payload))
-            write_all(fd, payload, sizeof(payload));
+        while (recv(fd, payload, sizeof(payload), MSG_WAITALL) == sizeof(payload) &&
+               limits_write_all(fd, payload, sizeof(payload)))
+            ;
         _exit(0);
     }
     close(listening);
-    fd = connect_loopback(&address);
+    fd = limits_connect(&address);
     for (unsigned i = 0; i < count; i++) {
         double begin_s = bench_now_s();
 
-        write_all(fd, payload, sizeof(payload));
-        if (recv(fd, payload, sizeof(payload), MSG_WAITALL) != sizeof(payload))
+        if (!limits_write_all(fd, payload, sizeof(payload)) ||
+            recv(fd, payload, sizeof(payload), MSG_WAITALL) != sizeof(payload))
             bench_die("the reference's echo died");
         samples[i] = bench_now_s() - begin_s;
     }

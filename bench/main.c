@@ -152,7 +152,7 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {{"run", command_run}, {"--quick", command_quick}, {"rows", command_rows}, {"report", command_report},
-                {"compare", command_compare}, {"check", command_check}};
+                {"compare", command_compare}, {"check", command_check}, {"raw", command_raw}};
 
 static int run_command(int argc, char **argv, bool *found)
 {

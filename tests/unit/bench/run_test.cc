@@ -6,6 +6,7 @@
 #include <fstream>
 #include <jansson.h>
 #include <memory>
+#include <set>
 #include <string>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -37,8 +38,13 @@ struct Bench {
     /* With `ours` for ours. */
     int start(const std::string &ours, const std::string &more = "")
     {
-        std::string command = CHORUS_BENCH " run --no-peers --no-references --runs 2 --seconds 0.05 --warm 0.01 "
-                                           "--repeats 0 --out '" + folder + "' --ours '" + ours + "' " + more + " 2>&1";
+        return start_with_references(ours, "--no-references " + more);
+    }
+
+    int start_with_references(const std::string &ours, const std::string &more)
+    {
+        std::string command = CHORUS_BENCH " run --no-peers --runs 2 --seconds 0.05 --warm 0.01 --repeats 0 --out '" +
+                              folder + "' --ours '" + ours + "' " + more + " 2>&1";
         FILE *output = popen(command.c_str(), "r");
         char text[4096];
 
@@ -101,6 +107,28 @@ TEST(Run, EveryWorkHasItsFigures)
         EXPECT_TRUE(json_is_object(json_object_get(json_object_get(run.series(), "figures"), figure)))
             << row << "\n" << run.printed;
     }
+}
+
+TEST(Run, ReferencesKeepTheContract)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start_with_references(Bench::fake("good"), "--runs 1 --row bulk-up --row bulk-down --row rtt --row handshake-50 "
+                                                            "--row rr-open --row rr-32-1"), 0)
+        << run.printed;
+    std::set<std::string> seen;
+    for (size_t r = 0; r < json_array_size(json_object_get(run.results.get(), "rows")); r++) {
+        json_t *all = json_object_get(run.row(r), "series"), *series;
+        size_t index;
+        json_array_foreach (all, index, series) {
+            if (!json_is_true(json_object_get(series, "reference")))
+                continue;
+            json_t *rate = json_object_get(json_object_get(series, "figures"), "rate");
+            EXPECT_GT(json_number_value(json_object_get(rate, "median")), 0) << run.printed;
+            seen.insert(json_string_value(json_object_get(series, "dialler")));
+        }
+    }
+    EXPECT_EQ(seen, (std::set<std::string>{"raw", "raw-aead", "crypto"}));
 }
 
 TEST(Run, SaysWhichSideDiedAndWhy)
