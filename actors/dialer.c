@@ -1,4 +1,4 @@
-#include "actors/dialer.h"
+#include "actors/dial.h"
 
 #include "actors/node_private.h"
 #include "actors/registry.h"
@@ -11,49 +11,14 @@
 #include "runtime/semaphore.h"
 
 #include <assert.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One call that waits for a dial. */
-struct request {
-    struct request *next;
-    struct waiter *waiter;
-    struct peer_id id;
-    struct multiaddr address;
-    uint64_t deadline_ns;
-};
-
-/* An address to try. */
-struct candidate {
-    struct multiaddr address;
-    bool tried;
-};
-
-enum permit_state { PERMIT_NONE, PERMIT_ASKED, PERMIT_HELD };
-
-struct dial {
-    struct dial *next, *previous;
-    struct peer_id id;
-    struct request *requests;
-    struct pending *pending;     /* answers that it waits for */
-    struct candidate *candidates;
-    unsigned candidate_count, candidate_capacity;
-    unsigned attempts;           /* under way */
-    unsigned questions;          /* asked of the resolver */
-    bool last_was_v6;
-    enum permit_state permit;
-    uint32_t permit_request;
-    uint64_t next_ns;            /* when the next address is tried */
-    int error;                   /* the most telling failure, and its sentence */
-    struct p2p_error_text text;
-};
-
 /* What an answer belongs to, by its request id. */
-struct pending {
+struct dial_pending {
     enum pending_kind { PENDING_ATTEMPT, PENDING_QUESTION, PENDING_PERMIT } kind;
     struct dial *dial;           /* NULL: it was decided without this answer */
-    struct pending *next, *previous; /* of the same dial */
+    struct dial_pending *next, *previous; /* of the same dial */
     struct actor_ref session;    /* of an attempt, once it has said so */
     struct multiaddr address;    /* of an attempt or a question */
 };
@@ -62,7 +27,7 @@ struct dialer {
     struct actor_ref permits;
     struct actor_ref resolver;
     struct table dials;          /* peer id -> struct dial */
-    struct table pending;        /* request id -> struct pending */
+    struct table pending;        /* request id -> struct dial_pending */
     struct dial *head, *tail;
     unsigned request_count;
     unsigned attempt_count;      /* of all dials, and those decided without them */
@@ -117,9 +82,9 @@ int dialer_connect(struct p2p_node *node, const struct multiaddr *address, const
 
 /* ---- pending answers ---- */
 
-static struct pending *pending_new(struct dialer *dialer, struct dial *dial, enum pending_kind kind, uint32_t *id)
+static struct dial_pending *pending_new(struct dialer *dialer, struct dial *dial, enum pending_kind kind, uint32_t *id)
 {
-    struct pending *pending = calloc(1, sizeof(*pending));
+    struct dial_pending *pending = calloc(1, sizeof(*pending));
 
     if (!pending)
         return NULL;
@@ -139,7 +104,7 @@ static struct pending *pending_new(struct dialer *dialer, struct dial *dial, enu
     return pending;
 }
 
-static void pending_unlink(struct pending *pending)
+static void pending_unlink(struct dial_pending *pending)
 {
     if (!pending->dial)
         return;
@@ -150,7 +115,7 @@ static void pending_unlink(struct pending *pending)
     pending->dial = NULL;
 }
 
-static void pending_free(struct dialer *dialer, uint32_t id, struct pending *pending)
+static void pending_free(struct dialer *dialer, uint32_t id, struct dial_pending *pending)
 {
     pending_unlink(pending);
     table_remove(&dialer->pending, &id, NULL);
@@ -184,7 +149,7 @@ static void dial_free(struct dialer *dialer, struct dial *dial)
     free(dial);
 }
 
-static void finish_request(struct dialer *dialer, struct dial *dial, struct request *request, int error)
+static void finish_request(struct dialer *dialer, struct dial *dial, struct dial_request *request, int error)
 {
     struct waiter *waiter = request->waiter;
 
@@ -201,7 +166,7 @@ static void finish_request(struct dialer *dialer, struct dial *dial, struct requ
 static void abandon_pending(struct actor_context *context, struct dial *dial)
 {
     while (dial->pending) {
-        struct pending *pending = dial->pending;
+        struct dial_pending *pending = dial->pending;
         pending_unlink(pending);
         if (pending->kind == PENDING_ATTEMPT && !actor_ref_is_none(pending->session))
             session_tell_close(node_of(context), pending->session, SESSION_CLOSE_NORMAL);
@@ -212,137 +177,26 @@ static void abandon_pending(struct actor_context *context, struct dial *dial)
 static void settle(struct actor_context *context, struct dialer *dialer, struct dial *dial, int error)
 {
     while (dial->requests) {
-        struct request *request = dial->requests;
+        struct dial_request *request = dial->requests;
         dial->requests = request->next;
         finish_request(dialer, dial, request, error);
     }
-    if (dial->permit != PERMIT_NONE)
+    if (dial->permit != DIAL_PERMIT_NONE)
         semaphore_release(context, dialer->permits, dial->permit_request);
     abandon_pending(context, dial);
     table_remove(&dialer->dials, &dial->id, NULL);
     dial_free(dialer, dial);
 }
 
-/* Of several failures the one that says most is told. */
-static int weight(int error)
-{
-    static const int telling[] = {P2P_ERR_CALL_TIMEOUT, P2P_ERR_CONN_UNREACHABLE, P2P_ERR_CONN_TIMEOUT,
-                                  P2P_ERR_CONN_REFUSED, P2P_ERR_CONN_LIMIT, P2P_ERR_CONN_CLOSED,
-                                  P2P_ERR_CONN_RESET, P2P_ERR_CONN_NEGOTIATION, P2P_ERR_CONN_PROTOCOL,
-                                  P2P_ERR_CONN_AUTH, P2P_ERR_CONN_PEER_ID};
-    int count = (int)(sizeof(telling) / sizeof(telling[0]));
-
-    for (int i = 0; i < count; i++)
-        if (telling[i] == error)
-            return i + 1;
-    return error ? count : 0;
-}
-
-static const char *remedy(int error)
-{
-    switch (error) {
-    case P2P_ERR_CONN_REFUSED:
-        return "nobody listens there; check address and port, and that the peer runs";
-    case P2P_ERR_CONN_UNREACHABLE:
-        return "there is no way to it; check the address and this machine's network";
-    case P2P_ERR_CONN_TIMEOUT:
-    case P2P_ERR_CALL_TIMEOUT:
-        return "no answer in time; check the address, and firewalls on the way, or allow more time";
-    case P2P_ERR_CONN_PEER_ID:
-        return "another peer answers there; ask for the peer's present address or id";
-    case P2P_ERR_CONN_AUTH:
-        return "whoever answers there could not prove its identity; do not trust that address";
-    case P2P_ERR_CONN_NEGOTIATION:
-        return "no security or muxer in common; the peer must speak /noise and /yamux/1.0.0";
-    case P2P_ERR_CONN_PROTOCOL:
-    case P2P_ERR_CONN_FLOW:
-        return "what answers there does not speak libp2p; check the port";
-    case P2P_ERR_CONN_RESET:
-    case P2P_ERR_CONN_CLOSED:
-    case P2P_ERR_CONN_GOAWAY:
-        return "the peer hung up during the handshake; it may be full or refuse us; try again later";
-    case P2P_ERR_CONN_LIMIT:
-        return "this node has as many connections as it may have; close some, or raise its limit";
-    case P2P_ERR_NODE_CLOSING:
-        return "the node is closing";
-    default:
-        return p2p_error_string(error);
-    }
-}
-
-static void say(struct p2p_error_text *out, const struct dial *dial, const struct multiaddr *address,
-                const char *why)
-{
-    struct multiaddr full = *address;
-    char text[P2P_ADDRESS_TEXT_BYTES];
-
-    multiaddr_with_peer_id(&full, &dial->id);
-    if (multiaddr_to_text(&full, text, sizeof(text)) < 0)
-        peer_id_to_text(&dial->id, text);
-    text_set(out, "%.330s: %s", text, why);
-}
-
-static void note_failure(struct dial *dial, const struct multiaddr *address, int error, const char *why)
-{
-    if (weight(error) < weight(dial->error))
-        return;
-    dial->error = error;
-    say(&dial->text, dial, address, why ? why : remedy(error));
-}
-
-/* ---- addresses to try ---- */
-
-static bool is_v6(const struct multiaddr *address)
-{
-    struct multiaddr_component component;
-
-    return multiaddr_find(address, MULTIADDR_IP6, &component);
-}
-
-static void add_candidate(struct dial *dial, const struct multiaddr *address)
-{
-    for (unsigned i = 0; i < dial->candidate_count; i++)
-        if (multiaddr_equal(&dial->candidates[i].address, address))
-            return;
-    if (dial->candidate_count == DIALER_CANDIDATES_MAX)
-        return;
-    if (dial->candidate_count == dial->candidate_capacity) {
-        unsigned capacity = dial->candidate_capacity ? dial->candidate_capacity * 2 : 1;
-        struct candidate *grown = realloc(dial->candidates, capacity * sizeof(*grown));
-        if (!grown)
-            return;
-        dial->candidates = grown;
-        dial->candidate_capacity = capacity;
-    }
-    dial->candidates[dial->candidate_count++] = (struct candidate){.address = *address};
-}
-
-/* The next one of the other family than the last, IPv6 first (RFC 8305, 4). */
-static struct candidate *next_candidate(struct dial *dial)
-{
-    struct candidate *any = NULL;
-
-    for (unsigned i = 0; i < dial->candidate_count; i++) {
-        struct candidate *candidate = &dial->candidates[i];
-        if (candidate->tried)
-            continue;
-        if (is_v6(&candidate->address) != dial->last_was_v6)
-            return candidate;
-        if (!any)
-            any = candidate;
-    }
-    return any;
-}
-
 static void ask_resolver(struct actor_context *context, struct dialer *dialer, struct dial *dial,
                          const struct multiaddr *address)
 {
     uint32_t id;
-    struct pending *pending = pending_new(dialer, dial, PENDING_QUESTION, &id);
+    struct dial_pending *pending = pending_new(dialer, dial, PENDING_QUESTION, &id);
     int error = pending ? resolver_tell(context, dialer->resolver, id, address) : P2P_ERR_CALL_NOMEM;
 
     if (error) {
-        note_failure(dial, address, error, "too many names are being looked up; try again later");
+        dial_failed(dial, address, error, "too many names are being looked up; try again later");
         if (pending)
             pending_free(dialer, id, pending);
         return;
@@ -352,30 +206,6 @@ static void ask_resolver(struct actor_context *context, struct dialer *dialer, s
 }
 
 /* ---- attempts ---- */
-
-static uint64_t dial_deadline(const struct dial *dial)
-{
-    uint64_t deadline_ns = 0;
-
-    for (const struct request *request = dial->requests; request; request = request->next)
-        if (request->deadline_ns > deadline_ns)
-            deadline_ns = request->deadline_ns;
-    return deadline_ns;
-}
-
-static int prepare(struct session_dial *out, const struct dial *dial, const struct multiaddr *address)
-{
-    char zone[MULTIADDR_ZONE_SIZE];
-    uint32_t zone_index = 0;
-
-    if (multiaddr_zone(address, zone) == 0)
-        zone_index = if_nametoindex(zone);
-    memset(out, 0, sizeof(*out));
-    out->remote = *address;
-    out->expected = dial->id;
-    out->deadline_ns = dial_deadline(dial) + DIALER_GRACE_NS;
-    return multiaddr_to_sockaddr(address, &out->address, &out->address_length, zone_index);
-}
 
 /* Counts a connection in, if there is room. */
 static bool reserve(struct p2p_node *node)
@@ -389,26 +219,24 @@ static bool reserve(struct p2p_node *node)
 }
 
 static void try_candidate(struct actor_context *context, struct dialer *dialer, struct dial *dial,
-                          struct candidate *candidate)
+                          struct dial_candidate *candidate)
 {
     struct session_dial session_dial;
-    struct pending *pending;
+    struct dial_pending *pending;
     uint32_t id;
 
-    candidate->tried = true;
-    dial->last_was_v6 = is_v6(&candidate->address);
-    if (prepare(&session_dial, dial, &candidate->address) < 0) {
-        note_failure(dial, &candidate->address, P2P_ERR_CALL_NOT_FOUND, "this machine has no such interface");
+    if (dial_take(&session_dial, dial, candidate) < 0) {
+        dial_failed(dial, &candidate->address, P2P_ERR_CALL_NOT_FOUND, "this machine has no such interface");
         return;
     }
     pending = pending_new(dialer, dial, PENDING_ATTEMPT, &id);
     if (!pending) {
-        note_failure(dial, &candidate->address, P2P_ERR_CALL_NOMEM, NULL);
+        dial_failed(dial, &candidate->address, P2P_ERR_CALL_NOMEM, NULL);
         return;
     }
     if (!reserve(node_of(context))) {
         pending_free(dialer, id, pending);
-        note_failure(dial, &candidate->address, P2P_ERR_CONN_LIMIT, NULL);
+        dial_failed(dial, &candidate->address, P2P_ERR_CONN_LIMIT, NULL);
         return;
     }
     pending->address = candidate->address;
@@ -427,27 +255,27 @@ static void be_back_by(struct dialer *dialer, uint64_t due_ns)
 
 static void ask_permit(struct actor_context *context, struct dialer *dialer, struct dial *dial)
 {
-    struct pending *pending = pending_new(dialer, dial, PENDING_PERMIT, &dial->permit_request);
+    struct dial_pending *pending = pending_new(dialer, dial, PENDING_PERMIT, &dial->permit_request);
 
     if (!pending)
         return; /* asked again with the next event */
-    dial->permit = PERMIT_ASKED;
+    dial->permit = DIAL_PERMIT_ASKED;
     semaphore_acquire(context, dialer->permits, dial->permit_request, SEMAPHORE_PRIORITY_USER);
 }
 
 /* Does what is due for a dial; it may be gone afterwards. */
 static void drive(struct actor_context *context, struct dialer *dialer, struct dial *dial)
 {
-    struct candidate *candidate;
+    struct dial_candidate *candidate;
 
-    if (dial->permit == PERMIT_NONE && dial->candidate_count > 0)
+    if (dial->permit == DIAL_PERMIT_NONE && dial->candidate_count > 0)
         ask_permit(context, dialer, dial);
-    while (dial->permit == PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX &&
-           (dial->attempts == 0 || context->now_ns >= dial->next_ns) && (candidate = next_candidate(dial)))
+    while (dial->permit == DIAL_PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX &&
+           (dial->attempts == 0 || context->now_ns >= dial->next_ns) && (candidate = dial_next(dial)))
         try_candidate(context, dialer, dial, candidate);
-    if (dial->permit == PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX && next_candidate(dial))
+    if (dial->permit == DIAL_PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX && dial_next(dial))
         be_back_by(dialer, dial->next_ns);
-    if (dial->attempts > 0 || dial->questions > 0 || next_candidate(dial))
+    if (dial->attempts > 0 || dial->questions > 0 || dial_next(dial))
         return;
     settle(context, dialer, dial, dial->error ? dial->error : P2P_ERR_CONN_UNREACHABLE);
 }
@@ -468,7 +296,7 @@ static bool answer_at_once(struct actor_context *context, struct dialer *dialer,
     struct actor_ref session;
 
     if (dialer->stopping) {
-        refuse(parcel->waiter, &parcel->id, P2P_ERR_NODE_CLOSING, remedy(P2P_ERR_NODE_CLOSING));
+        refuse(parcel->waiter, &parcel->id, P2P_ERR_NODE_CLOSING, dial_remedy(P2P_ERR_NODE_CLOSING));
     } else if (peer_id_equal(&parcel->id, &node->id)) {
         refuse(parcel->waiter, &parcel->id, P2P_ERR_CALL_INVALID,
                "this is the id of this node itself; give the address of another one");
@@ -492,7 +320,7 @@ static void on_connect(struct actor_context *context, struct dialer *dialer, str
     if (answer_at_once(context, dialer, &parcel))
         return;
     struct dial *dial = table_find_pointer(&dialer->dials, &parcel.id);
-    struct request *request = calloc(1, sizeof(*request));
+    struct dial_request *request = calloc(1, sizeof(*request));
     if (!request || (!dial && !(dial = dial_new(dialer, &parcel.id)))) {
         free(request);
         refuse(parcel.waiter, &parcel.id, P2P_ERR_CALL_NOMEM, p2p_error_string(P2P_ERR_CALL_NOMEM));
@@ -508,7 +336,7 @@ static void on_connect(struct actor_context *context, struct dialer *dialer, str
     if (multiaddr_is_resolvable(&parcel.address))
         ask_resolver(context, dialer, dial, &parcel.address);
     else
-        add_candidate(dial, &parcel.address);
+        dial_add(dial, &parcel.address);
     drive(context, dialer, dial);
 }
 
@@ -521,16 +349,16 @@ static void on_resolved(struct actor_context *context, struct dialer *dialer, st
     if (message->type == RESOLVER_MSG_RESOLVED && message->buffer)
         memcpy(&answer, message->buffer->data, sizeof(answer));
     for (uint32_t i = 0; i < answer.count; i++)
-        add_candidate(dial, &answer.addresses[i]);
+        dial_add(dial, &answer.addresses[i]);
     if (answer.error && answer.others > 0)
-        note_failure(dial, question, P2P_ERR_CALL_UNSUPPORTED,
+        dial_failed(dial, question, P2P_ERR_CALL_UNSUPPORTED,
                      "its names lead to no plain TCP address; use another address of the peer");
     else if (answer.error)
-        note_failure(dial, question, answer.error, answer.why[0] ? answer.why : NULL);
+        dial_failed(dial, question, answer.error, answer.why[0] ? answer.why : NULL);
     drive(context, dialer, dial);
 }
 
-/* remedy() speaks of our own bound, which is looked at before a session is made. */
+/* dial_remedy() speaks of our own bound, which is looked at before a session is made. */
 static const char *limit_of_session(bool tcp_connected)
 {
     return tcp_connected ? "the handshake met a limit of this node; try again later"
@@ -548,8 +376,8 @@ static void on_dialled(struct actor_context *context, struct dialer *dialer, str
         settle(context, dialer, dial, 0);
         return;
     }
-    note_failure(dial, address, error,
-                 error == P2P_ERR_CONN_LIMIT ? limit_of_session(message->body.u64[1] != 0) : NULL);
+    dial_failed(dial, address, error,
+                error == P2P_ERR_CONN_LIMIT ? limit_of_session(message->body.u64[1] != 0) : NULL);
     dial->next_ns = context->now_ns; /* the next one need not wait for a lost one */
     drive(context, dialer, dial);
 }
@@ -558,17 +386,17 @@ static void on_grant(struct actor_context *context, struct dialer *dialer, struc
                      const struct message *message)
 {
     if (message->type == MESSAGE_GRANT && message->body.u64[0] > 0) {
-        dial->permit = PERMIT_HELD;
+        dial->permit = DIAL_PERMIT_HELD;
         drive(context, dialer, dial);
         return;
     }
-    dial->permit = PERMIT_NONE;
+    dial->permit = DIAL_PERMIT_NONE;
     text_set(&dial->text, "too many dials wait; try again later");
     settle(context, dialer, dial, P2P_ERR_CALL_FULL);
 }
 
 /* An answer that came after its dial was decided. */
-static void on_late(struct actor_context *context, const struct pending *pending, const struct message *message)
+static void on_late(struct actor_context *context, const struct dial_pending *pending, const struct message *message)
 {
     if (pending->kind == PENDING_ATTEMPT && message->type == SESSION_MSG_DIALLED && message->body.i64[0] == 0)
         session_tell_close(node_of(context), message->from, SESSION_CLOSE_NORMAL);
@@ -576,11 +404,11 @@ static void on_late(struct actor_context *context, const struct pending *pending
 
 static void on_answer(struct actor_context *context, struct dialer *dialer, struct message *message)
 {
-    struct pending *found = table_find_pointer(&dialer->pending, &message->request_id);
+    struct dial_pending *found = table_find_pointer(&dialer->pending, &message->request_id);
 
     if (!found)
         return;
-    struct pending pending = *found;
+    struct dial_pending pending = *found;
     struct dial *dial = pending.dial;
     pending_free(dialer, message->request_id, found);
     dialer->attempt_count -= pending.kind == PENDING_ATTEMPT;
@@ -598,7 +426,7 @@ static void on_answer(struct actor_context *context, struct dialer *dialer, stru
 
 static void on_dialling(struct actor_context *context, struct dialer *dialer, const struct message *message)
 {
-    struct pending *pending = table_find_pointer(&dialer->pending, &message->request_id);
+    struct dial_pending *pending = table_find_pointer(&dialer->pending, &message->request_id);
 
     if (!pending || pending->kind != PENDING_ATTEMPT)
         return;
@@ -610,15 +438,15 @@ static void on_dialling(struct actor_context *context, struct dialer *dialer, co
 /* Those whose time has run out, and the next steps of the others. */
 static void expire(struct actor_context *context, struct dialer *dialer, struct dial *dial)
 {
-    for (struct request **at = &dial->requests; *at;) {
-        struct request *request = *at;
+    for (struct dial_request **at = &dial->requests; *at;) {
+        struct dial_request *request = *at;
         if (context->now_ns < request->deadline_ns) {
             be_back_by(dialer, request->deadline_ns);
             at = &request->next;
             continue;
         }
         *at = request->next;
-        say(&request->waiter->text, dial, &request->address, remedy(P2P_ERR_CALL_TIMEOUT));
+        dial_say(&request->waiter->text, dial, &request->address, dial_remedy(P2P_ERR_CALL_TIMEOUT));
         finish_request(dialer, dial, request, P2P_ERR_CALL_TIMEOUT);
     }
     if (!dial->requests)
