@@ -164,7 +164,7 @@ static void take_in(struct actor_context *context, int socket)
         uncount(node_of(context));
         return;
     }
-    session_accept(context, socket, &local, &remote);
+    (void)session_accept(context, socket, &remote); /* on failure all is taken back */
 }
 
 /* The sibling to hand a connection to: the one with the fewest, if we have far

@@ -101,15 +101,13 @@ static int on_init(struct actor_context *context, void *state, const void *argum
     return 0;
 }
 
-int session_accept(struct actor_context *context, int socket, const struct sockaddr_storage *local,
-                   const struct sockaddr_storage *remote)
+int session_accept(struct actor_context *context, int socket, const struct sockaddr_storage *remote)
 {
     struct p2p_node *node = node_of(context);
     struct accepted accepted = {.socket = socket, .remote = remote};
     struct actor_ref ref;
     int error = actor_spawn(context->worker, &ref, &session_class, context->scope, &accepted);
 
-    (void)local;
     if (error != 0) {
         driver_close_socket(worker_driver(context->worker), socket, DRIVER_CLOSE_RESET);
         __atomic_sub_fetch(&node->connections, 1, __ATOMIC_RELAXED);

@@ -46,7 +46,6 @@ enum session_message {
 struct session_dial {
     struct sockaddr_storage address;
     socklen_t address_length;
-    struct multiaddr remote;     /* without /p2p */
     struct peer_id expected;
     uint64_t deadline_ns;
 };
@@ -56,8 +55,7 @@ extern const struct actor_class session_class;
 /* An accepted socket becomes a session on this worker.  The caller has counted
  * node->connections and node->handshakes_in up by one; the session counts them
  * down.  On failure the socket is reset and the counts are taken back. */
-int session_accept(struct actor_context *context, int socket, const struct sockaddr_storage *local,
-                   const struct sockaddr_storage *remote);
+int session_accept(struct actor_context *context, int socket, const struct sockaddr_storage *remote);
 
 /* Spawns a session on that worker which dials; the answer SESSION_MSG_DIALLED
  * (or MESSAGE_GONE) comes with `request_id`, its `from` the session.  By then
