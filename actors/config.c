@@ -10,7 +10,7 @@
 
 #define AGENT "chorus-p2p/" CHORUS_VERSION
 
-int config_init(struct p2p_config *config)
+static int init(struct p2p_config *config)
 {
     *config = (struct p2p_config){
         .connections_max = CONFIG_CONNECTIONS_MAX,
@@ -72,7 +72,7 @@ static bool copy_text(char **to, const char *text)
 int config_copy(struct p2p_config *to, const struct p2p_config *from)
 {
     if (!from)
-        return config_init(to);
+        return init(to);
     *to = *from;
     to->identity = NULL;
     memset(to->listen, 0, sizeof(to->listen));
@@ -97,7 +97,7 @@ struct p2p_config *p2p_config_new(void)
 {
     struct p2p_config *config = malloc(sizeof(*config));
 
-    if (config && config_init(config) < 0) {
+    if (config && init(config) < 0) {
         free(config);
         return NULL;
     }

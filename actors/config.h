@@ -18,9 +18,8 @@ enum config_limits {
 #define CONFIG_LISTEN_IP4 "/ip4/0.0.0.0/tcp/3333"
 #define CONFIG_LISTEN_IP6 "/ip6/::/tcp/3333"
 
-/* Defaults.  P2P_ERR_CALL_NOMEM leaves nothing to free. */
-int config_init(struct p2p_config *config);
-/* A deep copy; of the defaults when `from` is NULL. */
+/* A deep copy; of the defaults when `from` is NULL.  P2P_ERR_CALL_NOMEM leaves
+ * nothing to free. */
 int config_copy(struct p2p_config *to, const struct p2p_config *from);
 /* Wipes the identity. */
 void config_fini(struct p2p_config *config);

@@ -486,16 +486,6 @@ void identify_addr(const struct identify_result *result, size_t index, struct mu
     assert(error == 0);
 }
 
-bool identify_speaks(const struct identify_result *result, const char *protocol)
-{
-    size_t length = strlen(protocol);
-    for (size_t i = 0; i < result->protocol_count; i++) {
-        if (result->protocols[i].length == length && memcmp(result->protocols[i].data, protocol, length) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* ---- which addresses go over which connection ---- */
 
 bool identify_announce_filter(const struct multiaddr *addr, const struct multiaddr *remote)

@@ -115,9 +115,6 @@ int identify_finish(struct identify_reader *reader, struct identify_result *resu
 /* Address number `index` as a value. */
 void identify_addr(const struct identify_result *result, size_t index, struct multiaddr *addr);
 
-/* True when the protocol is in the result's list. */
-bool identify_speaks(const struct identify_result *result, const char *protocol);
-
 /* ---- which addresses go over which connection ----
  *
  * Over a loopback connection all; to a private remote all but loopback; to a

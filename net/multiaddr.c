@@ -71,13 +71,6 @@ bool multiaddr_find(const struct multiaddr *m, enum multiaddr_code code,
     return false;
 }
 
-int multiaddr_compare(const struct multiaddr *a, const struct multiaddr *b)
-{
-    size_t common = a->length < b->length ? a->length : b->length;
-    int order = memcmp(a->bytes, b->bytes, common);
-    return order != 0 ? order : (int)a->length - (int)b->length;
-}
-
 bool multiaddr_is_relayed(const struct multiaddr *m)
 {
     struct multiaddr_component component;

@@ -125,9 +125,6 @@ bool multiaddr_next(const struct multiaddr *m, size_t *offset, struct multiaddr_
 bool multiaddr_find(const struct multiaddr *m, enum multiaddr_code code,
                     struct multiaddr_component *component);
 
-/* The protocol's name as in text; NULL for a code we do not know. */
-const char *multiaddr_protocol_name(enum multiaddr_code code);
-
 static inline bool multiaddr_is_none(const struct multiaddr *m)
 {
     return m->length == 0;
@@ -137,9 +134,6 @@ static inline bool multiaddr_equal(const struct multiaddr *a, const struct multi
 {
     return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
 }
-
-/* < 0, 0, > 0: the order of the bytes, for sorting. */
-int multiaddr_compare(const struct multiaddr *a, const struct multiaddr *b);
 
 enum multiaddr_scope multiaddr_scope(const struct multiaddr *m);
 

@@ -64,12 +64,6 @@ const struct multiaddr_protocol *multiaddr_protocol_by_name(const char *name, si
     return NULL;
 }
 
-const char *multiaddr_protocol_name(enum multiaddr_code code)
-{
-    const struct multiaddr_protocol *protocol = multiaddr_protocol_by_code((uint64_t)code);
-    return protocol ? protocol->name : NULL;
-}
-
 /* Names and zones appear in logs and in what scripts read, so what is not
  * printable ASCII is refused; international names travel as punycode. */
 static bool is_word(struct wire_span value, size_t length_max)

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* /perf/1.0.0 (libp2p specs, perf/perf.md), without I/O and without payload:
- * the client says in 64 bits how many bytes it wants, sends what it likes and
+/* The serving side of /perf/1.0.0 (libp2p specs, perf/perf.md), without I/O and
+ * without payload: the client says in 64 bits how many bytes it wants, sends what it likes and
  * closes its direction; then the server sends that many and closes.  Payload
  * is of no meaning, so only its length passes through here. */
 
@@ -33,24 +33,5 @@ uint64_t perf_server_send_left(const struct perf_server *server);
 void perf_server_sent(struct perf_server *server, uint64_t bytes);
 /* All is sent: close. */
 bool perf_server_done(const struct perf_server *server);
-
-struct perf_client {
-    uint64_t upload_bytes, download_bytes; /* what was asked for */
-    uint64_t uploaded, downloaded;
-    bool header_sent, ended;
-};
-
-void perf_client_init(struct perf_client *client, uint64_t upload_bytes, uint64_t download_bytes);
-/* The header, once, ahead of all else; false later. */
-bool perf_client_header(struct perf_client *client, uint8_t out[PERF_HEADER_BYTES]);
-/* Payload to send now, after the header; when it is 0 the direction is to be closed. */
-uint64_t perf_client_send_left(const struct perf_client *client);
-void perf_client_sent(struct perf_client *client, uint64_t bytes);
-/* `length` bytes have come.  0, or P2P_ERR_STREAM_PROTOCOL: more than we asked for. */
-int perf_client_recv(struct perf_client *client, uint64_t length);
-/* The server has closed.  0, or P2P_ERR_STREAM_PROTOCOL: too early. */
-int perf_client_end(struct perf_client *client);
-/* All is sent, all has come, the server has closed. */
-bool perf_client_done(const struct perf_client *client);
 
 #endif

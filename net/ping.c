@@ -30,11 +30,6 @@ bool ping_server_send(struct ping_server *server, uint8_t out[PING_PAYLOAD_BYTES
     return true;
 }
 
-bool ping_server_idle(const struct ping_server *server)
-{
-    return server->filled == 0;
-}
-
 void ping_client_init(struct ping_client *client)
 {
     memset(client, 0, sizeof(*client));

@@ -24,8 +24,6 @@ void ping_server_init(struct ping_server *server);
 size_t ping_server_recv(struct ping_server *server, const uint8_t *data, size_t length);
 /* Writes the payload that is whole; false when none is. */
 bool ping_server_send(struct ping_server *server, uint8_t out[PING_PAYLOAD_BYTES]);
-/* The stream may end here: no payload is cut. */
-bool ping_server_idle(const struct ping_server *server);
 
 /* The asking side: one ping at a time. */
 struct ping_client {

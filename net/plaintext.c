@@ -13,7 +13,6 @@ struct plaintext {
     const struct public_key *own;
     struct peer_id expected; /* none: anybody */
     struct peer_id remote_id;
-    struct public_key remote_key;
     int error;
     bool sent, received;
     size_t filled;
@@ -44,6 +43,7 @@ static int on_exchange(struct plaintext *plaintext, struct wire_span body)
 {
     struct wire_reader reader = wire_reader_of(body.data, body.length);
     struct wire_span id = {NULL, 0}, key = {NULL, 0};
+    struct public_key remote_key;
     struct wire_field field;
 
     while (wire_field_next(&reader, &field)) {
@@ -54,11 +54,11 @@ static int on_exchange(struct plaintext *plaintext, struct wire_span body)
     }
     if (reader.failed || id.length == 0 || key.length == 0)
         return P2P_ERR_CONN_PROTOCOL;
-    if (public_key_from_protobuf(&plaintext->remote_key, key.data, key.length) != 0)
+    if (public_key_from_protobuf(&remote_key, key.data, key.length) != 0)
         return P2P_ERR_CONN_PROTOCOL;
     if (peer_id_from_bytes(&plaintext->remote_id, id.data, id.length) != 0)
         return P2P_ERR_CONN_PROTOCOL;
-    if (!peer_id_matches_key(&plaintext->remote_id, &plaintext->remote_key))
+    if (!peer_id_matches_key(&plaintext->remote_id, &remote_key))
         return P2P_ERR_CONN_AUTH;
     if (!peer_id_is_none(&plaintext->expected) && !peer_id_equal(&plaintext->expected, &plaintext->remote_id))
         return P2P_ERR_CONN_PEER_ID;
@@ -109,12 +109,6 @@ int plaintext_send(struct plaintext *plaintext, uint8_t *out, size_t capacity, s
 bool plaintext_done(const struct plaintext *plaintext)
 {
     return plaintext->sent && plaintext->received;
-}
-
-const struct public_key *plaintext_remote_key(const struct plaintext *plaintext)
-{
-    assert(plaintext_done(plaintext));
-    return &plaintext->remote_key;
 }
 
 const struct peer_id *plaintext_remote_id(const struct plaintext *plaintext)

@@ -18,7 +18,7 @@ enum plaintext_limits {
     PLAINTEXT_SEND_BYTES_MAX = PLAINTEXT_EXCHANGE_BYTES_MAX + 2,
 };
 
-/* One exchange, about 3.5 KiB, to be freed when it is done or has failed. */
+/* One exchange, about 2 KiB, to be freed when it is done or has failed. */
 struct plaintext;
 
 /* `own` is borrowed until the free; `expected` (may be NULL) is copied: the
@@ -40,8 +40,7 @@ int plaintext_send(struct plaintext *plaintext, uint8_t *out, size_t capacity, s
 /* Ours is written and the peer's is read and agrees with itself. */
 bool plaintext_done(const struct plaintext *plaintext);
 
-/* Results, once done (asserted), borrowed until the free. */
-const struct public_key *plaintext_remote_key(const struct plaintext *plaintext);
+/* Who it is, once done (asserted); borrowed until the free. */
 const struct peer_id *plaintext_remote_id(const struct plaintext *plaintext);
 
 #endif

@@ -451,11 +451,6 @@ uint32_t yamux_send_room(const struct yamux_stream *stream)
     return stream->send_window - (uint32_t)stream->queued;
 }
 
-bool yamux_acknowledged(const struct yamux_stream *stream)
-{
-    return (stream->state & ACKED) != 0;
-}
-
 void yamux_ping(struct yamux *yamux, uint64_t now_ns)
 {
     if (yamux->ping_sent_ns != 0)

@@ -183,7 +183,6 @@ bool yamux_finished(const struct yamux_stream *stream);
 void yamux_forget(struct yamux *yamux, struct yamux_stream *stream);
 /* Bytes that may be queued now and would be sent: the window less the queue. */
 uint32_t yamux_send_room(const struct yamux_stream *stream);
-bool yamux_acknowledged(const struct yamux_stream *stream);
 
 /* A ping of ours, if none is outstanding. */
 void yamux_ping(struct yamux *yamux, uint64_t now_ns);

@@ -1,4 +1,4 @@
-/* The ping and perf machines: any bytes, in any cuts, on both sides. */
+/* The ping machines, and the serving one of perf: any bytes, in any cuts. */
 
 #include <assert.h>
 #include <string.h>
@@ -23,7 +23,6 @@ static void serve_ping(const uint8_t *data, size_t size)
             answered += sizeof(out);
         }
     }
-    assert(ping_server_idle(&server) == (size % PING_PAYLOAD_BYTES == 0));
     assert(answered == size - size % PING_PAYLOAD_BYTES);
 }
 
@@ -60,20 +59,6 @@ static void serve_perf(const uint8_t *data, size_t size, size_t cut)
     assert(perf_server_done(&server) && perf_server_recv(&server, data, 1) != 0);
 }
 
-static void ask_perf(const uint8_t *data, size_t size)
-{
-    struct perf_client client;
-    uint8_t header[PERF_HEADER_BYTES];
-
-    perf_client_init(&client, data[0], data[size - 1]);
-    assert(perf_client_header(&client, header) && !perf_client_header(&client, header));
-    perf_client_sent(&client, perf_client_send_left(&client));
-    int error = perf_client_recv(&client, size);
-    assert((error == 0) == (size <= data[size - 1]));
-    if (error == 0 && perf_client_end(&client) == 0)
-        assert(perf_client_done(&client) && size == data[size - 1]);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -81,6 +66,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     serve_ping(data, size);
     ask_ping(data, size);
     serve_perf(data, size, data[0] % (size + 1));
-    ask_perf(data, size);
     return 0;
 }

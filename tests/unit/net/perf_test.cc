@@ -43,37 +43,3 @@ TEST(Perf, ServerRefusesACutHeaderAndBytesAfterTheEnd)
     EXPECT_EQ(perf_server_recv(&server, nullptr, 0), 0);
     EXPECT_EQ(perf_server_end(&server), P2P_ERR_STREAM_PROTOCOL);
 }
-
-TEST(Perf, ClientSaysHowMuchItWantsAndCounts)
-{
-    struct perf_client client;
-    uint8_t header[PERF_HEADER_BYTES];
-
-    perf_client_init(&client, 100, 0x0102030405060708);
-    EXPECT_EQ(perf_client_send_left(&client), 0u);
-    EXPECT_TRUE(perf_client_header(&client, header));
-    EXPECT_EQ(to_hex(header, 8), "0102030405060708");
-    EXPECT_FALSE(perf_client_header(&client, header));
-    EXPECT_EQ(perf_client_send_left(&client), 100u);
-    perf_client_sent(&client, 100);
-    EXPECT_EQ(perf_client_send_left(&client), 0u);
-    EXPECT_EQ(perf_client_recv(&client, 8), 0);
-    EXPECT_EQ(perf_client_end(&client), P2P_ERR_STREAM_PROTOCOL); /* too early */
-    EXPECT_EQ(perf_client_recv(&client, 0x0102030405060700), 0);
-    EXPECT_FALSE(perf_client_done(&client));
-    EXPECT_EQ(perf_client_end(&client), 0);
-    EXPECT_TRUE(perf_client_done(&client));
-}
-
-TEST(Perf, ClientRefusesMoreThanItAskedFor)
-{
-    struct perf_client client;
-
-    perf_client_init(&client, 0, 10);
-    EXPECT_EQ(perf_client_recv(&client, 11), P2P_ERR_STREAM_PROTOCOL);
-    EXPECT_EQ(perf_client_recv(&client, 10), 0);
-    EXPECT_EQ(perf_client_recv(&client, 0), 0);
-    EXPECT_EQ(perf_client_recv(&client, 1), P2P_ERR_STREAM_PROTOCOL);
-    EXPECT_EQ(perf_client_end(&client), 0);
-    EXPECT_FALSE(perf_client_done(&client)); /* its header was never sent */
-}

@@ -10,7 +10,7 @@ TEST(Yamux, OpensWithASynAndTakesTheAck)
 
     ASSERT_EQ(said.size(), 1u);
     expect_frame(said[0], WINDOW, SYN, 1, 0);
-    EXPECT_FALSE(yamux_acknowledged(&stream->yamux));
+    EXPECT_FALSE(stream->acked);
     EXPECT_EQ(server.feed(header(WINDOW, SYN, 1, 0)), 0);
     said = server.said();
     ASSERT_EQ(said.size(), 1u);
