@@ -63,6 +63,14 @@ protected:
         return {};
     }
 
+    /* Its id, and the application's end of it. */
+    uint32_t open_event(Attacker &attacker, struct p2p_stream **stream)
+    {
+        uint32_t id = attacker.reach(Stage::MUXED) ? attacker.open("/event/1.0.0") : 0;
+        *stream = id != 0 ? await(P2P_EVENT_STREAM_INCOMING).stream : nullptr;
+        return id;
+    }
+
     /* The last record, and one that nobody sealed: the connection ends there and then. */
     static void say_and_break(Attacker &attacker, const std::string &plain)
     {
@@ -75,10 +83,8 @@ INSTANTIATE_TEST_SUITE_P(, Breath, both_drivers, driver_suffix);
 TEST_P(Breath, EventsTellOfAResetJustBeforeTheEnd)
 {
     Attacker attacker(port);
-    ASSERT_TRUE(attacker.reach(Stage::MUXED));
-    uint32_t id = attacker.open("/event/1.0.0");
-    ASSERT_NE(id, 0u);
-    struct p2p_stream *stream = await(P2P_EVENT_STREAM_INCOMING).stream;
+    struct p2p_stream *stream = nullptr;
+    uint32_t id = open_event(attacker, &stream);
     ASSERT_NE(stream, nullptr);
     say_and_break(attacker, frame(WINDOW, RST, id, 77));
     char byte;
@@ -106,10 +112,8 @@ TEST_P(Breath, CallbacksTellOfAResetJustBeforeTheEnd)
 TEST_P(Breath, AnAnswerThatCameWholeEndsInItsEnd)
 {
     Attacker attacker(port);
-    ASSERT_TRUE(attacker.reach(Stage::MUXED));
-    uint32_t id = attacker.open("/event/1.0.0");
-    ASSERT_NE(id, 0u);
-    struct p2p_stream *stream = await(P2P_EVENT_STREAM_INCOMING).stream;
+    struct p2p_stream *stream = nullptr;
+    uint32_t id = open_event(attacker, &stream);
     ASSERT_NE(stream, nullptr);
     say_and_break(attacker, data(FIN, id, "answer"));
     char bytes[16];
