@@ -2,42 +2,19 @@
 
 #include "actors/hosts.h"
 #include "actors/node_private.h"
-#include "net/dnsaddr.h"
+#include "actors/question.h"
 #include "runtime/buffer.h"
 #include "runtime/log.h"
 #include "runtime/offload.h"
 
 #include <ares.h>
-#include <arpa/inet.h>
 #include <assert.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { DNS_CLASS_IN = 1, DNS_TYPE_TXT = 16 }; /* RFC 1035, 3.2 */
-
-enum question_state {
-    QUESTION_READY,       /* pump decides what comes next */
-    QUESTION_HOSTS,       /* an offload thread looks into the hosts file */
-    QUESTION_CHANNEL,     /* waits for the configuration to be read */
-    QUESTION_DNS,         /* c-ares has it */
-};
-
-struct question {
-    struct question *next;
-    struct resolver *resolver;
-    struct message request;     /* who asked */
-    enum question_state state;
-    bool walking;
-    unsigned links; /* of the walk, followed so far */
-    struct dnsaddr_walk walk;
-    char txt_name[DNSADDR_NAME_SIZE]; /* the walk's name to ask for; empty: a host */
-    struct multiaddr names[RESOLVER_NAMES_MAX]; /* begin with a name to look up */
-    unsigned name_count, name_at;
-    struct resolver_answer answer;
-};
 
 struct watched {
     int descriptor;
@@ -71,107 +48,6 @@ struct job {
     ares_channel channel;
     int status;
 };
-
-/* ---- addresses of an answer ---- */
-
-static void keep_address(struct question *question, struct multiaddr *address)
-{
-    struct resolver_answer *answer = &question->answer;
-
-    multiaddr_without_peer_id(address);
-    if (!multiaddr_is_dialable_tcp(address)) {
-        answer->others++;
-        return;
-    }
-    for (uint32_t i = 0; i < answer->count; i++)
-        if (multiaddr_equal(&answer->addresses[i], address))
-            return;
-    if (answer->count < RESOLVER_ADDRESSES_MAX)
-        answer->addresses[answer->count++] = *address;
-}
-
-static void keep_resolved(struct question *question, const struct sockaddr *resolved)
-{
-    struct multiaddr address = question->names[question->name_at];
-
-    if (multiaddr_resolve_host(&address, resolved) == 0)
-        keep_address(question, &address);
-}
-
-/* An address from a TXT record: to dial as it is, or once more a name. */
-static void keep_result(struct question *question, struct multiaddr *address)
-{
-    if (!multiaddr_is_resolvable(address))
-        keep_address(question, address);
-    else if (question->name_count < RESOLVER_NAMES_MAX)
-        question->names[question->name_count++] = *address;
-}
-
-static void say_why(struct question *question, const char *name, const char *why)
-{
-    snprintf(question->answer.why, sizeof(question->answer.why), "%.80s: %.40s", name, why);
-}
-
-static void answer_question(struct question *question)
-{
-    struct actor_context *context = question->resolver->context;
-    struct message message = {.type = RESOLVER_MSG_RESOLVED, .kind = MESSAGE_CONTROL};
-
-    if (question->answer.count == 0 && question->answer.error == 0)
-        question->answer.error = P2P_ERR_CONN_UNREACHABLE;
-    if (question->answer.count > 0)
-        question->answer.error = 0;
-    message.buffer = buffer_new_foreign(sizeof(question->answer));
-    if (message.buffer) {
-        memcpy(message.buffer->data, &question->answer, sizeof(question->answer));
-        message.length = sizeof(question->answer);
-    }
-    actor_answer(context, &question->request, &message);
-    if (question->walking)
-        dnsaddr_walk_fini(&question->walk);
-    free(question);
-}
-
-/* ---- a made-up zone ---- */
-
-static bool same_name(const char *a, const char *b)
-{
-    return strcasecmp(a, b) == 0;
-}
-
-static void keep_zone_address(struct question *question, const struct resolver_record *record)
-{
-    struct sockaddr_storage address = {0};
-    bool v6 = record->type == RESOLVER_RECORD_AAAA;
-    void *to = v6 ? (void *)&((struct sockaddr_in6 *)&address)->sin6_addr :
-                    (void *)&((struct sockaddr_in *)&address)->sin_addr;
-
-    address.ss_family = v6 ? AF_INET6 : AF_INET;
-    if (inet_pton(address.ss_family, record->value, to) == 1)
-        keep_resolved(question, (struct sockaddr *)&address);
-}
-
-static void ask_zone(struct question *question, const struct resolver_zone *zone, const char *name, int family)
-{
-    bool found = false;
-
-    for (size_t i = 0; i < zone->count; i++) {
-        const struct resolver_record *record = &zone->records[i];
-        if (!same_name(record->name, name))
-            continue;
-        found = true;
-        if (question->txt_name[0]) {
-            if (record->type == RESOLVER_RECORD_TXT)
-                dnsaddr_walk_txt(&question->walk, record->value, strlen(record->value));
-        } else if ((record->type == RESOLVER_RECORD_A && family != AF_INET6) ||
-                   (record->type == RESOLVER_RECORD_AAAA && family != AF_INET)) {
-            keep_zone_address(question, record);
-        }
-    }
-    if (!found)
-        say_why(question, name, "no such name in the zone");
-    question->name_at += question->txt_name[0] == '\0';
-}
 
 /* ---- c-ares ---- */
 
@@ -219,14 +95,14 @@ static void on_host(void *data, int status, int timeouts, struct ares_addrinfo *
 
     (void)timeouts;
     for (struct ares_addrinfo_node *node = found ? found->nodes : NULL; node; node = node->ai_next)
-        keep_resolved(question, node->ai_addr);
+        question_take_address(question, node->ai_addr);
     if (found)
         ares_freeaddrinfo(found);
     if (status != ARES_SUCCESS) {
         char name[MULTIADDR_HOST_SIZE] = "";
         enum multiaddr_code kind;
         multiaddr_host(&question->names[question->name_at], name, sizeof(name), &kind);
-        say_why(question, name, ares_strerror(status));
+        question_say_why(question, name, ares_strerror(status));
     }
     question->name_at++;
     question->state = QUESTION_READY;
@@ -245,7 +121,7 @@ static void take_txt(struct question *question, const struct ares_txt_ext *list)
         if (list->next && !list->next->record_start)
             continue;
         if (length <= sizeof(text))
-            dnsaddr_walk_txt(&question->walk, text, length);
+            question_take_txt(question, text, length);
         length = 0;
     }
 }
@@ -261,7 +137,7 @@ static void on_txt(void *data, int status, int timeouts, unsigned char *bytes, i
     if (status == ARES_SUCCESS)
         take_txt(question, list);
     else
-        say_why(question, question->txt_name, ares_strerror(status));
+        question_say_why(question, question->txt_name, ares_strerror(status));
     if (list)
         ares_free_data(list);
     question->state = QUESTION_READY;
@@ -357,7 +233,7 @@ static bool start_job(struct resolver *resolver, struct question *question, cons
 static void on_hosts_read(struct question *question, const struct job *job)
 {
     for (size_t i = 0; i < job->found_count; i++)
-        keep_resolved(question, (const struct sockaddr *)&job->found[i]);
+        question_take_address(question, (const struct sockaddr *)&job->found[i]);
     question->state = QUESTION_CHANNEL;
     if (job->found_count > 0) {
         question->name_at++;
@@ -381,7 +257,7 @@ static void on_configured(struct resolver *resolver, struct job *job)
     for (struct question *question = resolver->questions; question; question = question->next) {
         if (question->state != QUESTION_CHANNEL)
             continue;
-        say_why(question, "/etc/resolv.conf", ares_strerror(job->status));
+        question_say_why(question, "/etc/resolv.conf", ares_strerror(job->status));
         question->name_at = question->name_count;
         question->state = QUESTION_READY;
     }
@@ -409,18 +285,17 @@ static void ask_host(struct question *question)
     char name[MULTIADDR_HOST_SIZE];
     enum multiaddr_code kind;
 
-    question->txt_name[0] = '\0';
     if (multiaddr_host(&question->names[question->name_at], name, sizeof(name), &kind) < 0) {
         question->name_at++;
         return;
     }
     size_t count = hosts_local(found, HOSTS_ADDRESSES_MAX, name, family_of(kind));
     for (size_t i = 0; i < count; i++)
-        keep_resolved(question, (struct sockaddr *)&found[i]);
+        question_take_address(question, (struct sockaddr *)&found[i]);
     if (count > 0)
         question->name_at++;
     else if (zone)
-        ask_zone(question, zone, name, family_of(kind));
+        question_ask_zone(question, zone, name, family_of(kind));
     else
         question->state = start_job(resolver, question, name, family_of(kind)) ? QUESTION_HOSTS : QUESTION_CHANNEL;
 }
@@ -430,7 +305,7 @@ static void ask_txt(struct question *question)
     const struct resolver_zone *zone = node_of(question->resolver->context)->own->zone;
 
     if (zone)
-        ask_zone(question, zone, question->txt_name, AF_UNSPEC);
+        question_ask_zone(question, zone, question->txt_name, AF_UNSPEC);
     else
         question->state = QUESTION_CHANNEL;
 }
@@ -438,41 +313,28 @@ static void ask_txt(struct question *question)
 /* One step of a question that is READY; true when it has its answer. */
 static bool advance(struct question *question)
 {
-    struct multiaddr address;
-
     if (question->resolver->stopping) {
         question->answer.error = P2P_ERR_NODE_CLOSING;
         return true;
     }
-    if (question->walking && question->links < RESOLVER_LINKS_MAX &&
-        dnsaddr_walk_next(&question->walk, question->txt_name)) {
-        question->links++;
+    if (question_next_txt(question))
         ask_txt(question);
-        return false;
-    }
-    if (question->walking) {
-        while (dnsaddr_walk_result(&question->walk, &address))
-            keep_result(question, &address);
-        dnsaddr_walk_fini(&question->walk);
-        question->walking = false;
-    }
-    if (question->name_at == question->name_count)
+    else if (question->name_at < question->name_count)
+        ask_host(question);
+    else
         return true;
-    ask_host(question);
     return false;
 }
 
-static void refuse(struct actor_context *context, const struct message *request, int error)
+static void answer(struct actor_context *context, const struct message *request,
+                   const struct resolver_answer *found)
 {
     struct message message = {.type = RESOLVER_MSG_RESOLVED, .kind = MESSAGE_CONTROL};
-    struct resolver_answer *answer;
 
-    message.buffer = buffer_new_foreign(sizeof(*answer));
+    message.buffer = buffer_new_foreign(sizeof(*found));
     if (message.buffer) {
-        answer = (struct resolver_answer *)(void *)message.buffer->data;
-        memset(answer, 0, sizeof(*answer));
-        answer->error = error;
-        message.length = sizeof(*answer);
+        memcpy(message.buffer->data, found, sizeof(*found));
+        message.length = sizeof(*found);
     }
     actor_answer(context, request, &message);
 }
@@ -480,24 +342,20 @@ static void refuse(struct actor_context *context, const struct message *request,
 static void on_resolve(struct actor_context *context, struct resolver *resolver, struct message *message)
 {
     struct question *question = NULL;
+    struct resolver_answer refusal = {0};
     struct multiaddr address;
-    int error = resolver->stopping ? P2P_ERR_NODE_CLOSING :
-                resolver->question_count == RESOLVER_QUESTIONS_MAX ? P2P_ERR_CALL_FULL : 0;
 
     memcpy(&address, message->buffer->data, sizeof(address));
-    if (!error && !(question = calloc(1, sizeof(*question))))
-        error = P2P_ERR_CALL_NOMEM;
-    if (!error && dnsaddr_walk_init(&question->walk, &address) == 0)
-        question->walking = true;
-    else if (!error)
-        question->names[question->name_count++] = address;
-    if (error) {
-        refuse(context, message, error);
+    if (resolver->stopping)
+        refusal.error = P2P_ERR_NODE_CLOSING;
+    else if (resolver->question_count == RESOLVER_QUESTIONS_MAX)
+        refusal.error = P2P_ERR_CALL_FULL;
+    else if (!(question = question_new(resolver, message, &address)))
+        refusal.error = P2P_ERR_CALL_NOMEM;
+    if (!question) {
+        answer(context, message, &refusal);
         return;
     }
-    question->resolver = resolver;
-    question->request = *message;
-    question->request.buffer = NULL;
     question->next = resolver->questions;
     resolver->questions = question;
     resolver->question_count++;
@@ -633,7 +491,8 @@ static bool serve_questions(struct resolver *resolver)
         }
         *at = question->next;
         resolver->question_count--;
-        answer_question(question);
+        answer(resolver->context, &question->request, question_answer(question));
+        question_free(question);
     }
     return moved;
 }
