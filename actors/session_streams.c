@@ -11,13 +11,6 @@ enum session_streams_limits {
     SESSION_PENDING_OPENS_MAX = 4096, /* opens that wait for the peer's acknowledgements; ours */
 };
 
-/* libp2p's stream error codes (specs, connections: error codes; go-libp2p core/network/mux.go). */
-enum stream_code {
-    STREAM_CODE_NEGOTIATION_FAILED = 0x1001,
-    STREAM_CODE_RESOURCE_LIMIT = 0x1002,
-    STREAM_CODE_PROTOCOL_VIOLATION = 0x1004,
-};
-
 static struct buffer_pool *pool_of(const struct session *session)
 {
     return worker_buffers(session->local->worker);
@@ -220,7 +213,7 @@ void session_expire_streams(struct session *session, uint64_t now_ns)
 
         leave_deadlines(session, stream);
         if ((stream->flags & STREAM_PENDING) == 0)
-            yamux_reset(&session->yamux, &stream->mux, STREAM_CODE_NEGOTIATION_FAILED);
+            yamux_reset(&session->yamux, &stream->mux, YAMUX_RESET_NEGOTIATION);
         stream_fail(stream, P2P_ERR_STREAM_TIMEOUT, 0);
         session_stream_forget(session, stream);
     }
@@ -394,12 +387,12 @@ static void on_open(struct session *session, uint32_t id)
     struct p2p_stream *stream;
 
     if (!session_is_open(session)) {
-        yamux_refuse(&session->yamux, STREAM_CODE_RESOURCE_LIMIT);
+        yamux_refuse(&session->yamux, YAMUX_RESET_RESOURCE_LIMIT);
         return;
     }
     stream = stream_new(session->node);
     if (stream == NULL || yamux_accept(&session->yamux, &stream->mux, session_now(session)) != 0) {
-        yamux_refuse(&session->yamux, STREAM_CODE_RESOURCE_LIMIT);
+        yamux_refuse(&session->yamux, YAMUX_RESET_RESOURCE_LIMIT);
         if (stream != NULL)
             stream_unref(stream);
         return;
@@ -410,7 +403,7 @@ static void on_open(struct session *session, uint32_t id)
     count(session, NODE_STREAMS_IN, 1);
     PROBE_STREAM_OPEN(session->socket, id);
     if (begin_negotiation(session, stream) != 0) {
-        yamux_reset(&session->yamux, &stream->mux, STREAM_CODE_RESOURCE_LIMIT);
+        yamux_reset(&session->yamux, &stream->mux, YAMUX_RESET_RESOURCE_LIMIT);
         session_stream_forget(session, stream);
         return;
     }
@@ -521,7 +514,7 @@ static int negotiate(struct session *session, struct p2p_stream *stream, const u
 
 static void negotiation_failed(struct session *session, struct p2p_stream *stream, int error)
 {
-    yamux_reset(&session->yamux, &stream->mux, STREAM_CODE_NEGOTIATION_FAILED);
+    yamux_reset(&session->yamux, &stream->mux, YAMUX_RESET_NEGOTIATION);
     stream_fail(stream, error, 0);
     session_stream_forget(session, stream);
 }
@@ -580,12 +573,21 @@ static void on_fin(struct session *session, struct p2p_stream *stream)
     session_stream_settle(session, stream);
 }
 
+/* Before the protocol's echo.  Any other code is the application's: it took the
+ * stream, and its reset was faster than the echo. */
+static bool is_refusal(uint32_t code)
+{
+    return code == YAMUX_RESET_NONE || code == YAMUX_RESET_NEGOTIATION || code == YAMUX_RESET_RESOURCE_LIMIT ||
+           code == YAMUX_RESET_RATE_LIMITED;
+}
+
 /* What came whole, with its FIN, may still be read (some peers reset a stream
  * once they have said all); what was cut off is dropped, as go does. */
 static void on_reset(struct session *session, struct p2p_stream *stream, uint32_t code)
 {
-    stream_fail(stream, stream->negotiation != NULL && stream->flags & STREAM_OUTBOUND
-                            ? P2P_ERR_STREAM_REFUSED : P2P_ERR_STREAM_RESET, code);
+    bool refused = stream->negotiation != NULL && stream->flags & STREAM_OUTBOUND && is_refusal(code);
+
+    stream_fail(stream, refused ? P2P_ERR_STREAM_REFUSED : P2P_ERR_STREAM_RESET, code);
     if (stream->flags & STREAM_FIN_RECEIVED) {
         session_stream_settle(session, stream);
         return;

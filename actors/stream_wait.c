@@ -1,28 +1,20 @@
+#include "actors/api_runtime.h"
 #include "actors/stream.h"
 
-#include <errno.h>
 #include <time.h>
 
-/* The blocking calls on EVENT streams. */
-
-static uint64_t clock_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t deadline_of(int timeout_ms)
-{
-    return timeout_ms < 0 ? UINT64_MAX : clock_ns() + (uint64_t)timeout_ms * 1000000u;
-}
+/* The blocking calls on EVENT streams, in the time of their runtime. */
 
 static int check(const struct p2p_stream *stream)
 {
     if (stream->shared == NULL || worker_current() != NULL)
         return P2P_ERR_CALL_THREAD;
     return 0;
+}
+
+static uint64_t deadline_of(const struct p2p_stream *stream, int timeout_ms)
+{
+    return api_runtime_deadline_ns(stream->node->runtime, timeout_ms);
 }
 
 static void sleep_until(struct stream_shared *shared, uint64_t deadline_ns)
@@ -56,7 +48,7 @@ static int await(struct p2p_stream *stream, bool (*there)(const struct stream_sh
 
     pthread_mutex_lock(&shared->lock);
     while (result == 0 && !there(shared)) {
-        uint64_t now_ns = clock_ns();
+        uint64_t now_ns = api_runtime_now_ns(runtime);
 
         if (now_ns >= deadline_ns) {
             result = P2P_ERR_CALL_TIMEOUT;
@@ -92,22 +84,29 @@ int64_t p2p_stream_read_wait(struct p2p_stream *stream, void *out, size_t capaci
 {
     int error = check(stream);
 
-    return error != 0 ? error : read_until(stream, out, capacity, deadline_of(timeout_ms));
+    return error != 0 ? error : read_until(stream, out, capacity, deadline_of(stream, timeout_ms));
+}
+
+/* What was moved before the error counts: the next call meets the error again. */
+static int64_t moved(size_t done, int64_t error)
+{
+    return done > 0 ? (int64_t)done : error;
 }
 
 int64_t p2p_stream_read_full(struct p2p_stream *stream, void *out, size_t length, int timeout_ms)
 {
-    uint64_t deadline_ns = deadline_of(timeout_ms);
     size_t done = 0;
     int error = check(stream);
+    uint64_t deadline_ns;
 
     if (error != 0)
         return error;
+    deadline_ns = deadline_of(stream, timeout_ms);
     while (done < length) {
         int64_t count = read_until(stream, (char *)out + done, length - done, deadline_ns);
 
         if (count < 0)
-            return done > 0 ? (int64_t)done : count; /* the next call tells why */
+            return moved(done, count);
         done += (size_t)count;
     }
     return (int64_t)done;
@@ -115,23 +114,23 @@ int64_t p2p_stream_read_full(struct p2p_stream *stream, void *out, size_t length
 
 int64_t p2p_stream_write_wait(struct p2p_stream *stream, const void *data, size_t length, int timeout_ms)
 {
-    uint64_t deadline_ns = deadline_of(timeout_ms);
     size_t done = 0;
     int error = check(stream);
+    uint64_t deadline_ns;
 
     if (error != 0)
         return error;
+    deadline_ns = deadline_of(stream, timeout_ms);
     while (done < length) {
         int64_t count = p2p_stream_write(stream, (const char *)data + done, length - done);
 
         if (count == P2P_ERR_CALL_AGAIN) {
-            error = await(stream, writable, deadline_ns);
-            if (error != 0)
-                return error;
-            continue;
+            count = await(stream, writable, deadline_ns);
+            if (count == 0)
+                continue;
         }
         if (count < 0)
-            return count;
+            return moved(done, count);
         done += (size_t)count;
     }
     return (int64_t)done;

@@ -79,6 +79,15 @@ static int64_t next_piece(struct transfer *transfer, uint8_t *piece)
     return count < 0 ? P2P_ERR_CALL_IO : count;
 }
 
+/* All of it, or an error. */
+static int64_t send_piece(struct transfer *transfer, const uint8_t *piece, size_t length)
+{
+    int64_t count = p2p_stream_write_wait(transfer->stream, piece, length, (int)transfer->options->timeout_ms);
+
+    transfer->done += count > 0 ? (uint64_t)count : 0;
+    return count >= 0 && (size_t)count < length ? P2P_ERR_CALL_TIMEOUT : count;
+}
+
 static void *send_echo(void *argument)
 {
     struct transfer *transfer = argument;
@@ -90,8 +99,7 @@ static void *send_echo(void *argument)
     while (count > 0) {
         count = next_piece(transfer, piece);
         if (count > 0)
-            count = p2p_stream_write_wait(transfer->stream, piece, (size_t)count, (int)transfer->options->timeout_ms);
-        transfer->done += count > 0 ? (uint64_t)count : 0;
+            count = send_piece(transfer, piece, (size_t)count);
     }
     free(piece);
     transfer->error = (int)count;

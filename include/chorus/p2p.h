@@ -381,11 +381,11 @@ P2P_API int64_t p2p_stream_read(struct p2p_stream *stream, void *out, size_t cap
 /* Takes over as many bytes as there is room for; fewer than `length` means:
  * wait for WRITABLE.  P2P_ERR_CALL_AGAIN for none. */
 P2P_API int64_t p2p_stream_write(struct p2p_stream *stream, const void *data, size_t length);
-/* Blocking, for EVENT streams.  read_wait waits for at least one byte or the
- * end.  read_full waits for `length` bytes; fewer mean that the end, an error or
- * the time-out came first, which the next call tells (an error when there was
- * no byte at all).  write_wait waits until all is taken; after an error, a
- * time-out too, it is not known how much was: reset the stream then. */
+/* Blocking, for EVENT streams: read waits for at least one byte, read_full for
+ * `length` of them, write until all are taken over.  When the time runs out or
+ * the stream ends before, what was moved until then is returned, if anything: no
+ * byte is lost, and the next call says why (P2P_ERR_CALL_TIMEOUT leaves the
+ * stream as it was). */
 P2P_API int64_t p2p_stream_read_wait(struct p2p_stream *stream, void *out, size_t capacity, int timeout_ms);
 P2P_API int64_t p2p_stream_read_full(struct p2p_stream *stream, void *out, size_t length, int timeout_ms);
 P2P_API int64_t p2p_stream_write_wait(struct p2p_stream *stream, const void *data, size_t length, int timeout_ms);

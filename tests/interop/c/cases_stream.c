@@ -38,6 +38,8 @@ static void *echo_send(void *argument)
         sodium_increment(piece, 8); /* no two pieces are alike */
         crypto_hash_sha256_update(&hash, piece, length);
         count = p2p_stream_write_wait(echo->stream, piece, length, TIMEOUT_MS);
+        if (count >= 0 && (size_t)count < length)
+            count = P2P_ERR_CALL_TIMEOUT;
         done += count > 0 ? (uint64_t)count : 0;
     }
     crypto_hash_sha256_final(&hash, echo->sent);

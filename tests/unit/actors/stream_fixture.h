@@ -17,17 +17,18 @@ extern "C" {
 
 #define ALL_WORLDS REAL_WORLDS, World{DRIVER_SIM, false}
 
-/* `length` bytes of the flow `key`, from byte `from` (a multiple of 8) on: no
- * two flows look alike, and no two places of one. */
+/* `length` bytes of the flow `key`, from byte `from` on: no two flows look alike,
+ * and no two places of one. */
 inline std::string flow(uint64_t key, size_t length, uint64_t from = 0)
 {
-    std::string out(length, '\0');
-    for (size_t i = 0; i < length; i += 8) {
-        uint64_t word = (key << 32 ^ (from + i)) * 0x9e3779b97f4a7c15u;
+    size_t skip = from % 8, whole = skip + length;
+    std::string out(whole, '\0');
+    for (size_t i = 0; i < whole; i += 8) {
+        uint64_t word = (key << 32 ^ (from - skip + i)) * 0x9e3779b97f4a7c15u;
         word ^= word >> 29;
-        memcpy(&out[i], &word, std::min<size_t>(8, length - i));
+        memcpy(&out[i], &word, std::min<size_t>(8, whole - i));
     }
-    return out;
+    return out.substr(skip);
 }
 
 /* Counts bytes and hashes them. */
