@@ -299,6 +299,7 @@ void session_close(struct session *session, int error, uint32_t code)
     registry_retire(session->node->registry, &session->self, &session->peer);
     session->close_code = code;
     session->deadline_ns = session_now(session) + NODE_CLOSE_FLUSH_NS;
+    session_stop_writing(session);
     session_wake(session);
 }
 
@@ -315,8 +316,8 @@ static void on_fini(struct actor_context *context, void *state)
     noise_keys_wipe(&session->keys);
 }
 
-/* Streams have ended for the application, but what they had queued still goes
- * out; then the GoAway, then the FIN. */
+/* Streams take no more, but what they had queued still goes out; then the GoAway,
+ * then the FIN. */
 static void pump_closing(struct session *session)
 {
     if (session->phase == SESSION_CLOSING) {
@@ -447,8 +448,10 @@ static void on_timer(struct actor_context *context, struct session *session, str
 
 static void on_stop(struct actor_context *context, struct session *session, struct message *message)
 {
+    bool closing = __atomic_load_n(&session->node->closing, __ATOMIC_ACQUIRE);
+
     (void)context;
-    session_close(session, P2P_ERR_CONN_CLOSED, (uint32_t)message->body.u64[0]);
+    session_close(session, closing ? P2P_ERR_NODE_CLOSING : P2P_ERR_CONN_CLOSED, (uint32_t)message->body.u64[0]);
 }
 
 void session_tell_close(struct p2p_node *node, struct actor_ref session, uint32_t code)

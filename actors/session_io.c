@@ -189,6 +189,7 @@ static void judge(struct session *session, int error)
     session->phase = SESSION_CLOSING;
     registry_retire(session->node->registry, &session->self, &session->peer);
     session->deadline_ns = session_now(session) + NODE_CLOSE_FLUSH_NS;
+    session_stop_writing(session);
 }
 
 /* Bulk: records lie in our own large buffer; what is cut moves to the front of

@@ -114,8 +114,8 @@ struct session {
 /* session.c */
 /* Ends it now, without words; `error` is why. */
 void session_end(struct session *session, int error);
-/* Ends it in order: streams fail with `error`, what is queued goes out, then a
- * GoAway with `code` and the FIN. */
+/* Ends it in order: streams take no more, what is queued goes out, then a GoAway
+ * with `code` and the FIN; then streams fail with `error`. */
 void session_close(struct session *session, int error, uint32_t code);
 void session_remote(const struct session *session, struct multiaddr *out);
 /* Actor calls from outside a handler (a public call on the worker). */
@@ -166,6 +166,8 @@ void session_stream_forget(struct session *session, struct p2p_stream *stream);
 /* If both directions are finished and nobody reads, lets go. */
 void session_stream_settle(struct session *session, struct p2p_stream *stream);
 void session_fail_streams(struct session *session, int error);
+/* Streams take no more writes: the connection is about to end. */
+void session_stop_writing(struct session *session);
 /* Received bytes were read or dropped. */
 void session_stream_consumed(struct session *session, struct p2p_stream *stream, uint32_t bytes);
 

@@ -193,13 +193,26 @@ void session_stream_settle(struct session *session, struct p2p_stream *stream)
     session_stream_forget(session, stream);
 }
 
+void session_stop_writing(struct session *session)
+{
+    for (struct p2p_stream *stream = session->streams; stream != NULL; stream = stream->next)
+        stream_stop_writing(stream, session->error);
+}
+
+/* It waits only for its reader: both have said their end. */
+static bool is_complete(const struct p2p_stream *stream)
+{
+    return stream->flags & STREAM_FIN_RECEIVED && yamux_finished(&stream->mux);
+}
+
 /* Those that ended before may still wait to be told so. */
 void session_fail_streams(struct session *session, int error)
 {
     while (session->streams != NULL) {
         struct p2p_stream *stream = session->streams;
 
-        stream_fail(stream, error, 0);
+        if (!is_complete(stream))
+            stream_fail(stream, error, 0);
         session_stream_forget(session, stream);
     }
     while (session->ready != NULL)

@@ -144,12 +144,29 @@ void stream_drop_unread(struct p2p_stream *stream)
 {
     struct stream_shared *shared = stream->shared;
 
+    stream->flags &= ~(uint32_t)(STREAM_FIN_RECEIVED | STREAM_TELL_FIN); /* no longer whole */
     slices_clear(&stream->recv);
     if (shared == NULL)
         return;
     pthread_mutex_lock(&shared->lock);
     slices_clear(&shared->recv);
+    if (shared->error == P2P_ERR_STREAM_EOF)
+        shared->error = stream->error;
     pthread_mutex_unlock(&shared->lock);
+}
+
+void stream_stop_writing(struct p2p_stream *stream, int error)
+{
+    struct stream_shared *shared = stream->shared;
+
+    if (shared == NULL)
+        return;
+    pthread_mutex_lock(&shared->lock);
+    if (shared->write_error == 0)
+        shared->write_error = error;
+    pthread_cond_broadcast(&shared->changed);
+    pthread_mutex_unlock(&shared->lock);
+    api_runtime_rouse(stream->node->runtime);
 }
 
 static void open_abandoned(struct waiter *waiter)

@@ -160,8 +160,11 @@ void stream_not_opened(struct p2p_stream *stream, int error);
 /* Ends it for the application: reset by the peer (`peer_code`), or its
  * connection has ended. */
 void stream_fail(struct p2p_stream *stream, int error, uint32_t peer_code);
-/* What it has not read is dropped. */
+/* What it has not read is dropped, after stream_fail(). */
 void stream_drop_unread(struct p2p_stream *stream);
+/* Its connection is about to end: what is queued still goes out, but no more is
+ * taken. */
+void stream_stop_writing(struct p2p_stream *stream, int error);
 /* It is open: the application hears of it. */
 void stream_opened(struct p2p_stream *stream);
 /* `bytes` more wait in `send`. */

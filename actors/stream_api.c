@@ -59,7 +59,9 @@ int stream_write_check(const struct p2p_stream *stream)
         return stream->error;
     if (stream->flags & STREAM_FIN_QUEUED)
         return P2P_ERR_STREAM_CLOSED;
-    return stream->session == NULL ? P2P_ERR_CONN_CLOSED : 0;
+    if (stream->session == NULL)
+        return P2P_ERR_CONN_CLOSED;
+    return session_is_open(stream->session) ? 0 : stream->session->error;
 }
 
 static int64_t write_shared(struct p2p_stream *stream, const void *data, size_t length)

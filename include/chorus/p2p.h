@@ -338,7 +338,8 @@ struct p2p_stream_callbacks {
     /* A write that was cut short or refused may go on. */
     void (*writable)(struct p2p_stream *stream, void *user);
     /* It was reset, or its connection or node ended, or it could not be opened:
-     * `error` says which.  Still to be closed by p2p_stream_close(). */
+     * `error` says which.  Once; not for a stream that both sides have closed.
+     * Still to be closed by p2p_stream_close(). */
     void (*failed)(struct p2p_stream *stream, void *user, int error);
 };
 

@@ -71,49 +71,6 @@ TEST_P(StreamFlow, AReaderThatNeverReadsStopsItsWriter)
     EXPECT_TRUE(until([&] { return held() == 0; }));
 }
 
-/* A writer of callbacks, which writes as much as there is room for. */
-struct Source {
-    uint64_t key = 2, total = 0, sent = 0;
-    std::atomic<uint64_t> stopped_at{0};
-    std::atomic<int> writable{0}, failed{0};
-    std::atomic<bool> done{false};
-
-    static void go_on(struct p2p_stream *stream, void *user)
-    {
-        auto *self = static_cast<Source *>(user);
-        while (self->sent < self->total) {
-            std::string bytes = flow(self->key, std::min<uint64_t>(65536, self->total - self->sent), self->sent);
-            int64_t count = p2p_stream_write(stream, bytes.data(), bytes.size());
-            if (count == P2P_ERR_CALL_AGAIN) {
-                self->stopped_at = self->sent;
-                return;
-            }
-            ASSERT_GT(count, 0);
-            self->sent += static_cast<uint64_t>(count);
-        }
-        p2p_stream_close(stream);
-        self->done = true;
-    }
-
-    static void on_writable(struct p2p_stream *stream, void *user)
-    {
-        static_cast<Source *>(user)->writable++;
-        go_on(stream, user);
-    }
-
-    static struct p2p_stream_callbacks callbacks()
-    {
-        struct p2p_stream_callbacks out = {};
-        out.opened = go_on;
-        out.writable = on_writable;
-        out.failed = [](struct p2p_stream *stream, void *user, int) {
-            static_cast<Source *>(user)->failed++;
-            p2p_stream_close(stream);
-        };
-        return out;
-    }
-};
-
 TEST_P(StreamFlow, AReaderThatNeverReadsStopsACallbackToo)
 {
     Source source;
@@ -139,36 +96,6 @@ TEST_P(StreamFlow, AReaderThatNeverReadsStopsACallbackToo)
     stream.reset();
     EXPECT_TRUE(is_quiet());
 }
-
-/* A reader of callbacks that takes nothing until it is told to. */
-struct Sink {
-    Digest digest;
-    std::atomic<bool> open{false}, done{false};
-    std::atomic<int> end{0};
-    std::atomic<struct p2p_stream *> stream{nullptr};
-
-    static void on_readable(struct p2p_stream *stream, void *user)
-    {
-        auto *self = static_cast<Sink *>(user);
-        char bytes[7000];
-        int64_t count = P2P_ERR_CALL_AGAIN;
-        self->stream = stream;
-        while (self->open && (count = p2p_stream_read(stream, bytes, sizeof(bytes))) > 0)
-            self->digest.add(bytes, static_cast<size_t>(count));
-        if (count == P2P_ERR_CALL_AGAIN)
-            return;
-        p2p_stream_close(stream);
-        self->end = static_cast<int>(count);
-        self->done = true;
-    }
-
-    static struct p2p_stream_callbacks callbacks()
-    {
-        struct p2p_stream_callbacks out = {};
-        out.readable = on_readable;
-        return out;
-    }
-};
 
 TEST_P(StreamFlow, ACallbackThatReadsLaterGetsAll)
 {
