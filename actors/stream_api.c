@@ -190,13 +190,13 @@ void p2p_stream_reset(struct p2p_stream *stream, uint32_t code)
 uint32_t p2p_stream_error_code(const struct p2p_stream *stream)
 {
     struct stream_shared *shared = stream->shared;
-    uint32_t code = stream->peer_code;
+    uint32_t code;
 
-    if (shared != NULL) {
-        pthread_mutex_lock(&shared->lock);
-        code = shared->peer_code;
-        pthread_mutex_unlock(&shared->lock);
-    }
+    if (shared == NULL)
+        return stream->peer_code;
+    pthread_mutex_lock(&shared->lock);
+    code = shared->peer_code;
+    pthread_mutex_unlock(&shared->lock);
     return code;
 }
 
