@@ -259,8 +259,8 @@ static int select_recv(struct session *session, const char *const *names, struct
     int error = multistream_recv(select, data, length, taken, &event);
 
     *chosen = false;
-    if (error != 0)
-        return P2P_ERR_CONN_PROTOCOL;
+    if (error != 0) /* behind a refusal: what it sent optimistically for the protocol that it proposed */
+        return session->handshake->refused ? P2P_ERR_CONN_NEGOTIATION : P2P_ERR_CONN_PROTOCOL;
     switch (event.type) {
     case MULTISTREAM_EVENT_PROPOSED:
         if (event.name_length == strlen(names[0]) && memcmp(event.name, names[0], event.name_length) == 0) {
@@ -268,6 +268,7 @@ static int select_recv(struct session *session, const char *const *names, struct
             *chosen = true;
         } else {
             multistream_refuse(select);
+            session->handshake->refused = true;
         }
         break;
     case MULTISTREAM_EVENT_LIST:

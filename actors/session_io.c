@@ -176,18 +176,22 @@ static int feed(struct session *session, struct buffer *buffer, uint32_t offset,
 
 static void judge(struct session *session, int error)
 {
+    bool refused = session->handshake != NULL && session->handshake->refused;
+
     if (error == 0 || session->phase == SESSION_DEAD)
         return;
-    if (session->phase < SESSION_OPEN || error == P2P_ERR_CONN_AUTH) {
+    if ((session->phase < SESSION_OPEN && !refused) || error == P2P_ERR_CONN_AUTH) {
         session_end(session, error);
         return;
     }
-    /* The muxer has queued its GoAway: it goes out before the end. */
+    /* The muxer has queued its GoAway, or the negotiation its `na`: it goes out
+     * before the end, and a reset would take it away from the peer again. */
     if (session->error == 0)
         session->error = error;
     session->flags |= SESSION_GOAWAY_SENT;
     session->phase = SESSION_CLOSING;
-    registry_retire(session->node->registry, &session->self, &session->peer);
+    if (session->flags & SESSION_REGISTERED)
+        registry_retire(session->node->registry, &session->self, &session->peer);
     session->deadline_ns = session_now(session) + NODE_CLOSE_FLUSH_NS;
     session_stop_writing(session);
 }
@@ -228,9 +232,12 @@ static void cancelled_bulk(struct session *session, struct message *message)
 
 static void received_nothing(struct session *session, int64_t result)
 {
+    bool refused = session->handshake != NULL && session->handshake->refused;
+    int broken = refused ? P2P_ERR_CONN_NEGOTIATION : P2P_ERR_CONN_RESET; /* before it was open */
+
     session->flags |= SESSION_EOF;
     if (result == 0 || session->phase >= SESSION_CLOSING || session->flags & SESSION_PEER_GONE)
-        session_end(session, session->phase < SESSION_OPEN ? P2P_ERR_CONN_RESET : P2P_ERR_CONN_CLOSED);
+        session_end(session, session->phase < SESSION_OPEN ? broken : P2P_ERR_CONN_CLOSED);
     else if (result == -ECONNRESET && session->phase == SESSION_OPEN)
         session_end(session, P2P_ERR_CONN_CLOSED); /* go and others close by RST: it is their goodbye */
     else

@@ -67,6 +67,7 @@ struct session_handshake {
     struct peer_id expected;
     bool select_done;               /* the security protocol is agreed, or the muxer */
     bool tcp_connected;
+    bool refused;                   /* a proposal, by us: the peer has a `na` to read */
 };
 
 struct session {

@@ -477,6 +477,21 @@ TEST_P(NodeTest, TalksInTheClearOnlyToThoseWhoDoToo)
     EXPECT_LT(a.connect(c), 0);
 }
 
+/* Whoever is refused hears why: a `na` that what he said meanwhile does not take
+ * away from him. */
+TEST_P(NodeTest, SecurityOnOneSideOnlyIsAFailedNegotiation)
+{
+    Node plain(runtime, [](struct p2p_config *config) { p2p_config_security(config, false); }), noise(runtime);
+    plain.start();
+    noise.start();
+    for (int i = 0; i < 20; i++) {
+        EXPECT_EQ(plain.connect(noise), P2P_ERR_CONN_NEGOTIATION) << plain.text.text;
+        EXPECT_EQ(noise.connect(plain), P2P_ERR_CONN_NEGOTIATION) << noise.text.text;
+    }
+    EXPECT_TRUE(plain.reaches("sessions", 0));
+    EXPECT_TRUE(noise.reaches("sessions", 0));
+}
+
 TEST_P(NodeTest, BlockingCallsAreRefusedOnAWorker)
 {
     struct Seen {
