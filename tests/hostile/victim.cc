@@ -90,12 +90,11 @@ int Process::wait(int patience_ms)
 {
     int64_t deadline_ms = now_ms() + patience_ms;
 
-    while (alive() && now_ms() < deadline_ms) {
-        line(1); /* a full pipe would hold it up */
-        errors();
-    }
+    while (alive() && now_ms() < deadline_ms)
+        collect(1); /* a full pipe would hold it up */
     if (pid_ > 0)
         return -1;
+    collect(0);
     return WIFEXITED(status_) ? WEXITSTATUS(status_) : 256 + WTERMSIG(status_);
 }
 
@@ -105,9 +104,20 @@ void Process::signal(int number)
         kill(pid_, number);
 }
 
+/* A program that has ended is a test that fails, and not the end of all of them.  SIGPIPE is not ignored for good: the
+ * programs would inherit that. */
 bool Process::write(const std::string &text)
 {
-    return in_ >= 0 && ::write(in_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+    const struct timespec at_once = {};
+    sigset_t pipe, before;
+
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    bool written = in_ >= 0 && ::write(in_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+    sigtimedwait(&pipe, nullptr, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return written;
 }
 
 void Process::close_input()
@@ -128,22 +138,37 @@ static bool drain(int descriptor, std::string &into)
     return count != 0;
 }
 
+/* Waits for output of either kind, and keeps it; false when the standard one has ended. */
+bool Process::collect(int patience_ms)
+{
+    struct pollfd fds[] = {{out_, POLLIN, 0}, {err_, POLLIN, 0}};
+
+    poll(fds, 2, patience_ms);
+    drain(err_, err_bytes_);
+    return drain(out_, out_bytes_);
+}
+
 std::string Process::line(int patience_ms)
 {
     int64_t deadline_ms = now_ms() + patience_ms;
     bool open = true;
 
-    while (out_bytes_.find('\n') == std::string::npos && open && now_ms() < deadline_ms) {
-        struct pollfd fds[] = {{out_, POLLIN, 0}, {err_, POLLIN, 0}};
-        poll(fds, 2, static_cast<int>(deadline_ms - now_ms()));
-        open = drain(out_, out_bytes_);
-        drain(err_, err_bytes_);
-    }
+    while (out_bytes_.find('\n') == std::string::npos && open && now_ms() < deadline_ms)
+        open = collect(static_cast<int>(deadline_ms - now_ms()));
     size_t end = out_bytes_.find('\n');
     if (end == std::string::npos)
         return "";
     std::string out = out_bytes_.substr(0, end);
     out_bytes_.erase(0, end + 1);
+    return out;
+}
+
+std::string Process::output()
+{
+    std::string out;
+
+    drain(out_, out_bytes_);
+    out.swap(out_bytes_);
     return out;
 }
 

@@ -52,6 +52,8 @@ public:
     void close_input();
     /* The next line of its standard output, without the newline; "" when none comes. */
     std::string line(int patience_ms = 10000);
+    /* What is left of its standard output; all of it, once it has ended. */
+    std::string output();
     /* All of its standard error so far. */
     std::string errors();
     /* Waits until `text` is in it. */
@@ -64,6 +66,8 @@ public:
     int64_t rss_peak_kb() const;
 
 private:
+    bool collect(int patience_ms);
+
     pid_t pid_ = -1;
     int in_ = -1, out_ = -1, err_ = -1, status_ = -1;
     std::string out_bytes_, err_bytes_;
