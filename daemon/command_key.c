@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Identities: id, key generate, key show, key convert. */
+/* Identities: id, key generate, key show, key convert; and the version. */
 
 enum { KEY_BYTES = 8192 };
 
@@ -25,7 +25,7 @@ static int print_id(const struct options *options, const char *id)
     if (options->json)
         print_json(json_pack("{s:s}", "id", text));
     else
-        printf("%s\n", text);
+        print("%s\n", text);
     return EXIT_OK;
 }
 
@@ -51,13 +51,12 @@ int command_id(const struct options *options)
     return status;
 }
 
-static int generate(const struct options *options)
+/* ---- key generate --------------------------------------------------------- */
+
+/* The type that the options ask for, if they go together; -1 after a complaint. */
+static int type_of(const struct options *options)
 {
-    struct p2p_error_text text = {""};
-    uint8_t key[KEY_BYTES];
-    size_t length = sizeof(key);
-    char id[P2P_ID_TEXT_BYTES];
-    int type = -1, error;
+    int type = -1;
 
     for (int i = 0; i < 4; i++) {
         if (strcasecmp(options->key_type, type_names[i]) == 0)
@@ -65,28 +64,58 @@ static int generate(const struct options *options)
     }
     if (type < 0) {
         complain("--type: '%s' is no key type; use ed25519, rsa, secp256k1 or ecdsa", options->key_type);
-        return EXIT_USAGE;
+    } else if (options->bits != 0 && type != P2P_KEY_RSA) {
+        complain("--bits: only RSA keys have a size to choose; leave it out, or add --type rsa");
+        type = -1;
+    } else if (options->bits % 8 != 0) {
+        complain("--bits: '%u' is not a multiple of 8; use 2048, 3072 or 4096", options->bits);
+        type = -1;
+    } else if (options->out == NULL) {
+        complain("key generate: it is not said where the key goes; add --out FILE");
+        type = -1;
     }
-    if (options->out == NULL) {
-        complain("key generate needs --out FILE");
+    return type;
+}
+
+/* Of keys: whatever stands in the way, there is no identity. */
+static int exit_of_key(int error)
+{
+    return error == 0 ? EXIT_OK : EXIT_IDENTITY;
+}
+
+int command_key_generate(const struct options *options)
+{
+    struct p2p_error_text text = {""};
+    uint8_t key[KEY_BYTES];
+    size_t length = sizeof(key);
+    char id[P2P_ID_TEXT_BYTES];
+    int type = type_of(options), error;
+
+    if (type < 0)
         return EXIT_USAGE;
-    }
     error = p2p_key_generate(key, &length, (enum p2p_key_type)type, options->bits);
-    if (error != 0)
-        complain("cannot make the key: %s%s", p2p_error_string(error),
-                 type == P2P_KEY_RSA ? "; --bits takes 2048 to 8192, a multiple of 8" : "");
-    if (error == 0) {
+    if (error == 0)
         error = p2p_key_write_file(options->out, key, length, &text);
-        if (error != 0)
-            complain("%s", text.text);
-    }
     if (error == 0)
         error = p2p_key_id(id, key, length);
     wipe(key);
-    return error == 0 ? print_id(options, id) : exit_of(error);
+    if (error == 0)
+        return print_id(options, id);
+    complain("--out: %s", text.text[0] != '\0' ? text.text : p2p_error_string(error));
+    return exit_of_key(error);
 }
 
-static int show(const struct options *options, const char *path)
+/* ---- key show, key convert ------------------------------------------------ */
+
+static void print_key(const struct options *options, int type, unsigned bits, const char *id)
+{
+    if (options->json)
+        print_json(json_pack("{s:s, s:i, s:s}", "type", type_names[type], "bits", (int)bits, "id", id));
+    else
+        print("type %s\nbits %u\nid   %s\n", type_names[type], bits, id);
+}
+
+int command_key_show(const struct options *options)
 {
     struct p2p_error_text text = {""};
     uint8_t key[KEY_BYTES];
@@ -94,42 +123,30 @@ static int show(const struct options *options, const char *path)
     char id[P2P_ID_TEXT_BYTES];
     enum p2p_key_type type = P2P_KEY_ED25519;
     unsigned bits = 0;
-    int error = p2p_key_read_file(key, &length, path, &text);
+    int error = p2p_key_read_file(key, &length, options->arguments[0], &text);
 
-    if (error != 0)
-        complain("%s", text.text);
     if (error == 0)
         error = p2p_key_info(&type, &bits, key, length);
     if (error == 0)
         error = p2p_key_id(id, key, length);
     wipe(key);
-    if (error != 0)
-        return exit_of(error);
-    if (options->json)
-        print_json(json_pack("{s:s, s:i, s:s}", "type", type_names[type], "bits", (int)bits, "id", id));
+    if (error == 0)
+        error = p2p_id_convert(id, id, options->cid);
+    if (error == 0)
+        print_key(options, (int)type, bits, id);
     else
-        printf("type %s\nbits %u\nid   %s\n", type_names[type], bits, id);
-    return EXIT_OK;
+        complain("key show: %s", text.text[0] != '\0' ? text.text : p2p_error_string(error));
+    return exit_of_key(error);
 }
 
-int command_key(const struct options *options)
+int command_key_convert(const struct options *options)
 {
-    const char *verb = options->arguments[0];
-    const char *argument = options->arguments[1];
+    int status = print_id(options, options->arguments[0]);
 
-    if (strcmp(verb, "generate") == 0 && argument == NULL)
-        return generate(options);
-    if (strcmp(verb, "show") == 0 && argument != NULL)
-        return show(options, argument);
-    if (strcmp(verb, "convert") == 0 && argument != NULL) {
-        int status = print_id(options, argument);
-
-        if (status != EXIT_OK)
-            complain("'%s' is no peer id: neither base58btc (12D3Koo…, Qm…) nor CIDv1 (bafz…, k51…)", argument);
-        return status;
-    }
-    complain("key: use 'key generate --out FILE', 'key show FILE' or 'key convert ID [--cid]'");
-    return EXIT_USAGE;
+    if (status != EXIT_OK)
+        complain("key convert: '%s' is no peer id; it must be base58btc (12D3Koo…, Qm…) or a CIDv1 (bafz…, k51…)",
+                 options->arguments[0]);
+    return status;
 }
 
 int command_version(const struct options *options)
@@ -137,6 +154,6 @@ int command_version(const struct options *options)
     if (options->json)
         print_json(json_pack("{s:s, s:i}", "version", p2p_version(), "abi", p2p_abi_version()));
     else
-        printf("chorus-p2p %s\n", p2p_version());
+        print("chorus-p2p %s\n", p2p_version());
     return EXIT_OK;
 }

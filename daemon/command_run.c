@@ -30,12 +30,11 @@ static int print_addresses(struct p2p_node *node)
                                   : p2p_node_addresses(node, addresses, ADDRESSES_PRINTED_MAX, &count);
 
     for (size_t i = 0; error == 0 && i < count && i < ADDRESSES_PRINTED_MAX; i++)
-        printf("%s\n", addresses[i].text);
+        print("%s\n", addresses[i].text);
     free(addresses);
-    if (error != 0)
-        return error;
-    puts("ready");
-    return fflush(stdout) == 0 ? 0 : P2P_ERR_CALL_IO;
+    if (error == 0)
+        print("ready\n");
+    return error;
 }
 
 /* Streams that nobody registered for cannot come; events are read so that they
@@ -59,6 +58,28 @@ static void wait_for_signal(struct p2p_node *node, int signal_fd)
     }
 }
 
+/* From the start to the end, however that comes. */
+static int serve(struct p2p_node *node, int signal_fd)
+{
+    struct p2p_error_text text = {""};
+    int error = p2p_node_start(node, &text);
+
+    if (error == 0)
+        error = print_addresses(node);
+    if (error != 0) {
+        complain("%s", text.text[0] != '\0' ? text.text : p2p_error_string(error));
+        return exit_of(error);
+    }
+    if (!output_taken())
+        return EXIT_FAILED;
+    wait_for_signal(node, signal_fd);
+    error = p2p_node_close(node, CLOSE_MS_MAX);
+    if (error != 0)
+        complain("the node did not close within %d s: %s; another signal ends the program at once",
+                 CLOSE_MS_MAX / 1000, p2p_error_string(error));
+    return exit_of(error);
+}
+
 int command_run(const struct options *options)
 {
     struct p2p_error_text text = {""};
@@ -69,7 +90,7 @@ int command_run(const struct options *options)
     raise_descriptors();
     signal_fd = signals_begin();
     if (signal_fd < 0) {
-        complain("cannot set up signals: %s", strerror(errno));
+        complain("cannot wait for signals: %s; raise the limit of open files (ulimit -n)", strerror(errno));
         return EXIT_FAILED;
     }
     signal(SIGPIPE, SIG_IGN); /* who reads our addresses may go */
@@ -78,16 +99,11 @@ int command_run(const struct options *options)
         return status;
     error = p2p_node_new(&node, config, NULL, &text);
     p2p_config_free(config);
-    if (error == 0)
-        error = p2p_node_start(node, &text);
-    if (error == 0)
-        error = print_addresses(node);
-    if (error == 0) {
-        wait_for_signal(node, signal_fd);
-        error = p2p_node_close(node, CLOSE_MS_MAX);
-    } else {
+    if (error != 0) {
         complain("%s", text.text[0] != '\0' ? text.text : p2p_error_string(error));
+        return exit_of(error);
     }
+    status = serve(node, signal_fd);
     p2p_node_free(node);
-    return exit_of(error);
+    return status;
 }

@@ -3,23 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-void complain(const char *format, ...)
-{
-    va_list arguments;
-
-    fputs("chorus-p2p: ", stderr);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-}
 
 int exit_of(int error)
 {
@@ -50,28 +38,6 @@ uint64_t clock_ns(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* ---- Output ---------------------------------------------------------------- */
-
-static bool output_lost;
-
-void print_json(json_t *object)
-{
-    if (object == NULL || json_dumpf(object, stdout, JSON_COMPACT) != 0)
-        output_lost = true;
-    putchar('\n');
-    json_decref(object);
-}
-
-int finish_output(int status)
-{
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout) && !output_lost)
-        return status;
-    complain("standard output: not all could be written%s%s; what was printed is incomplete",
-             errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
-    return status == EXIT_OK ? EXIT_FAILED : status;
 }
 
 /* ---- The data directory --------------------------------------------------- */
@@ -149,9 +115,10 @@ static int configure_listen(struct p2p_config *config, const struct options *opt
 
     for (size_t i = 0; serve && i < options->listen_count && error == 0; i++)
         error = p2p_config_listen(config, options->listen[i], &text);
-    if (error != 0)
-        complain("--listen: %s", text.text);
-    return error;
+    if (error == 0)
+        return 0;
+    complain("--listen: %s", text.text[0] != '\0' ? text.text : p2p_error_string(error));
+    return error == P2P_ERR_CALL_NOMEM ? error : P2P_ERR_NODE_CONFIG;
 }
 
 static int configure_identity(struct p2p_config *config, const struct options *options, bool serve)
@@ -176,29 +143,49 @@ static int configure_network_id(struct p2p_config *config, const struct options 
     int error = options->network_id == NULL ? 0 : p2p_config_network_id(config, options->network_id);
 
     if (error != 0)
-        complain("--network-id: '%.40s%s' is too long or has control characters; use a short name of printable ones",
+        complain("--network-id: '%.40s%s' is too long, or no UTF-8, or has control characters; use a short, plain name",
                  options->network_id, strlen(options->network_id) > 40 ? "..." : "");
+    return error;
+}
+
+static int configure_node(struct p2p_config *config, const struct options *options)
+{
+    int error = p2p_config_workers(config, (unsigned)options->workers);
+
+    if (error == 0 && options->max_connections >= 0)
+        error = p2p_config_max_connections(config, (uint32_t)options->max_connections);
+    if (error == 0)
+        error = p2p_config_serve_echo(config, options->echo);
+    if (error == 0)
+        error = p2p_config_serve_perf(config, options->perf);
+    if (error == 0 && options->status_ms >= 0)
+        error = p2p_config_status_interval_ms(config, (uint32_t)options->status_ms);
+    return error;
+}
+
+static int configure_client(struct p2p_config *config, const struct options *options)
+{
+    int error = p2p_config_workers(config, 1);
+
+    if (error == 0)
+        error = p2p_config_connection_timeout_ms(config, (uint32_t)options->timeout_ms);
+    if (error == 0)
+        error = p2p_config_status_interval_ms(config, 0);
     return error;
 }
 
 /* What an option cannot get wrong: only memory may be out. */
 static int configure_rest(struct p2p_config *config, const struct options *options, bool serve)
 {
-    enum p2p_log_level quiet = options->log_level > P2P_LOG_INFO ? options->log_level : P2P_LOG_WARN;
-    int error = p2p_config_workers(config, serve ? (unsigned)options->workers : 1);
+    enum p2p_log_level level = serve ? P2P_LOG_INFO : P2P_LOG_WARN;
+    int error = serve ? configure_node(config, options) : configure_client(config, options);
 
-    if (error == 0 && options->max_connections >= 0)
-        error = p2p_config_max_connections(config, (uint32_t)options->max_connections);
+    if (options->log_level >= 0)
+        level = (enum p2p_log_level)options->log_level;
     if (error == 0 && options->insecure)
         error = p2p_config_security(config, false);
     if (error == 0)
-        error = p2p_config_serve_echo(config, serve && options->echo);
-    if (error == 0)
-        error = p2p_config_serve_perf(config, serve && options->perf);
-    if (error == 0 && !serve)
-        error = p2p_config_status_interval_ms(config, 0);
-    if (error == 0)
-        error = p2p_config_log(config, serve ? options->log_level : quiet, options->log_format, write_log, NULL);
+        error = p2p_config_log(config, level, options->log_format, write_log, NULL);
     if (error != 0)
         complain("configuration: %s", p2p_error_string(error));
     return error;
@@ -232,7 +219,8 @@ static int signal_pipe[2] = {-1, -1};
 static void on_signal(int number)
 {
     if (seen)
-        _exit(128 + number);
+        _exit(EXIT_INTERRUPTED);
+    (void)number;
     seen = 1;
     (void)!write(signal_pipe[1], "", 1);
 }

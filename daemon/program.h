@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,7 +14,11 @@
 /* What the commands of chorus-p2p share. */
 
 enum program_limits {
-    CLOSE_MS_MAX = 3000, /* the way down of a node */
+    CLOSE_MS_MAX = 3000,     /* the way down of a node */
+    PINGS_MAX = 1000000,     /* all are kept, for the percentiles */
+    SECONDS_MAX = 86400,     /* of a time-out or an interval */
+    KEY_BITS_MIN = 2048,     /* of an RSA key */
+    KEY_BITS_MAX = 8192,
 };
 
 enum program_exit {
@@ -28,48 +33,43 @@ enum program_exit {
     EXIT_INTERRUPTED = 130,
 };
 
+struct command;
+
 /* What the command line said. */
 struct options {
     const char *listen[P2P_LISTEN_ADDRESSES_MAX];
     size_t listen_count;
     const char *data_dir;
     const char *network_id;
-    const char *arguments[4];
+    const char *arguments[2];
     int argument_count;
+    const struct command *about; /* what --help is to explain; NULL: all */
     const char *key_type;
     const char *out;
-    unsigned bits;
+    unsigned bits;        /* 0: the default */
     long max_connections; /* -1: the default */
     long workers;
+    long status_ms;       /* -1: the default */
     long count;           /* -n */
     long timeout_ms;
     uint64_t upload, download;
-    uint64_t bytes;       /* echo */
-    enum p2p_log_level log_level;
+    uint64_t bytes;       /* echo: with pseudo_random */
+    int log_level;        /* -1: the command's default */
     enum p2p_log_format log_format;
-    bool json, echo, perf, insecure, cid;
-};
-
-struct command {
-    const char *name;
-    const char *arguments; /* for the usage line */
-    const char *summary;
-    const char *help;
-    int arguments_min, arguments_max;
-    int (*run)(const struct options *options);
+    bool json, echo, perf, insecure, cid, pseudo_random;
 };
 
 int command_run(const struct options *options);
 int command_id(const struct options *options);
-int command_key(const struct options *options);
+int command_key_generate(const struct options *options);
+int command_key_show(const struct options *options);
+int command_key_convert(const struct options *options);
 int command_ping(const struct options *options);
 int command_identify(const struct options *options);
 int command_perf(const struct options *options);
 int command_echo(const struct options *options);
 int command_version(const struct options *options);
-
-/* "chorus-p2p: ..." on stderr. */
-void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int command_help(const struct options *options);
 
 /* The exit status that an error of the library leads to. */
 int exit_of(int error);
@@ -94,18 +94,34 @@ const char *client_reason(int error);
 int client_exit(int error);
 
 /* SIGINT and SIGTERM from here on: the first sets this, and makes the
- * descriptor readable; the second ends the program at once.  A failed assertion
- * dumps the library's last events.  -1 with errno when that cannot be had. */
+ * descriptor readable; the second ends the program at once (EXIT_INTERRUPTED).
+ * A failed assertion dumps the library's last events.  -1 with errno when that
+ * cannot be had. */
 int signals_begin(void);
 bool signals_seen(void);
 
 uint64_t clock_ns(void);
 
-/* One object on a line of stdout; takes it over.  NULL, because memory is out or
- * a text is no UTF-8, is output lost. */
+/* "chorus-p2p: ..." on stderr; control characters are escaped. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void vcomplain(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
+
+/* Data goes to stdout with these; what is lost is remembered. */
+void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Words, and a newline; lines after the first begin in column `indent`, where the
+ * text already stands. */
+void print_wrapped(int indent, const char *text);
+/* At once.  False when output was lost. */
+bool print_bytes(const void *data, size_t length);
+/* One object on a line; takes it over.  NULL, because memory is out, is lost. */
 void print_json(json_t *object);
-/* All that was printed has been taken; else a complaint, and a status of 0
- * becomes EXIT_FAILED. */
+/* All that was printed has been taken; else there was a complaint. */
+bool output_taken(void);
+/* The same: a status of 0 becomes EXIT_FAILED. */
 int finish_output(int status);
+
+/* A standard descriptor that is closed must not become a socket.  -1: it cannot
+ * be helped. */
+int keep_standard_descriptors(void);
 
 #endif
