@@ -19,6 +19,7 @@ struct connection {
     bool outbound;
     bool identified;
     bool retired; /* about to end: carries nothing new */
+    int16_t identify_error; /* why it did not tell who it is; 0: it has, or may yet */
     uint16_t remote_length;
     uint8_t remote[];
 };
@@ -141,6 +142,25 @@ static void finish_awaiters(struct peer *peer, int error)
     peer->awaiter_count = 0;
 }
 
+/* Why nothing will be told of it; 0 when it is known, or may yet be. */
+static int identify_error(const struct peer *peer)
+{
+    const struct connection *at = peer->connections;
+
+    while (at && at->identify_error)
+        at = at->next;
+    return at || peer->told.agent ? 0 : peer->connections->identify_error;
+}
+
+/* A connection fewer may tell of it. */
+static void settle_awaiters(struct peer *peer)
+{
+    int error = identify_error(peer);
+
+    if (error)
+        finish_awaiters(peer, error);
+}
+
 static void free_peer(struct registry *registry, struct peer *peer, int error)
 {
     finish_awaiters(peer, error);
@@ -254,6 +274,8 @@ void registry_remove(struct registry *registry, struct actor_ref session, const 
             unlink_peer(registry, peer);
             tell_app(registry, P2P_EVENT_PEER_DISCONNECTED, id, error);
             free_peer(registry, peer, P2P_ERR_CALL_NOT_FOUND);
+        } else {
+            settle_awaiters(peer);
         }
     }
     pthread_mutex_unlock(&registry->mutex);
@@ -287,6 +309,18 @@ void registry_identified(struct registry *registry, struct actor_ref session, co
                 tell_app(registry, P2P_EVENT_PEER_IDENTIFIED, id, 0);
             finish_awaiters(peer, 0);
         }
+    }
+    pthread_mutex_unlock(&registry->mutex);
+}
+
+void registry_identify_failed(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error)
+{
+    pthread_mutex_lock(&registry->mutex);
+    struct peer *peer = find_peer(registry, id);
+    struct connection **at = peer ? find_connection(peer, session) : NULL;
+    if (at) {
+        (*at)->identify_error = (int16_t)error;
+        settle_awaiters(peer);
     }
     pthread_mutex_unlock(&registry->mutex);
 }
@@ -409,7 +443,10 @@ static int identity_locked(struct registry *registry, struct p2p_identity **out,
 
     if (!peer)
         return P2P_ERR_CALL_NOT_FOUND;
-    return peer->told.agent ? registry_told_copy(&peer->told, out, id) : P2P_ERR_CALL_AGAIN;
+    if (peer->told.agent)
+        return registry_told_copy(&peer->told, out, id);
+    int error = identify_error(peer);
+    return error ? error : P2P_ERR_CALL_AGAIN;
 }
 
 int registry_identity(struct registry *registry, struct p2p_identity **out, const struct peer_id *id)

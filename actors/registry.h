@@ -42,6 +42,9 @@ void registry_retire(struct registry *registry, const struct actor_ref *session,
 /* What identify said; copied.  Wakes those who wait for it. */
 void registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
                          const struct identify_result *result);
+/* It was asked and did not tell: `error` says why.  When all connections of a peer
+ * have failed so, those who wait hear of it, and who asks next, too. */
+void registry_identify_failed(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error);
 /* Facts for the status of a connection; cheap, called now and then. */
 void registry_progress(struct registry *registry, struct actor_ref session, const struct peer_id *id,
                        uint64_t rtt_ns, uint64_t bytes_in, uint64_t bytes_out);
@@ -62,7 +65,7 @@ size_t registry_list(struct registry *registry, struct p2p_peer *out, size_t cap
  * are. */
 size_t registry_ids(struct registry *registry, struct peer_id *out, size_t capacity);
 /* Fills a new p2p_identity, or says P2P_ERR_CALL_AGAIN (connected, not yet
- * identified) or P2P_ERR_CALL_NOT_FOUND. */
+ * identified), P2P_ERR_CALL_NOT_FOUND, or what registry_identify_failed() said. */
 int registry_identity(struct registry *registry, struct p2p_identity **out, const struct peer_id *id);
 /* Has `waiter` finish, with object = a p2p_identity, when the peer is
  * identified or gone. */

@@ -119,12 +119,25 @@ static void told_free(struct session_identify *told)
     free(told);
 }
 
+/* Our question got no answer; who waits for it hears why.  A connection that ends
+ * tells so by itself, and a push is asked for by nobody. */
+static void unanswered(const struct p2p_stream *stream, const struct session_identify *told, int error)
+{
+    if (told->session != NULL && told->session->identify == told && error > P2P_ERR_CONN_CLOSED)
+        registry_identify_failed(stream->node->registry, told->connection, &stream->peer, error);
+}
+
 static void finish(const struct p2p_stream *stream, struct session_identify *told)
 {
     struct identify_result *result = calloc(1, sizeof(*result));
+    int error = result != NULL ? identify_finish(&told->reader, result, &stream->peer) : P2P_ERR_CALL_NOMEM;
 
-    if (result != NULL && identify_finish(&told->reader, result, &stream->peer) == 0 && !result->key_mismatch)
+    if (error == 0 && result->key_mismatch)
+        error = P2P_ERR_STREAM_PROTOCOL;
+    if (error == 0)
         registry_identified(stream->node->registry, told->connection, &stream->peer, result);
+    else
+        unanswered(stream, told, error);
     free(result);
 }
 
@@ -135,7 +148,10 @@ static void read_told(struct p2p_stream *stream, void *user)
     int64_t count;
 
     while ((count = p2p_stream_read(stream, in, sizeof(in))) > 0) {
-        if (identify_recv(&told->reader, in, (size_t)count) != 0) {
+        int error = identify_recv(&told->reader, in, (size_t)count);
+
+        if (error != 0) {
+            unanswered(stream, told, error);
             p2p_stream_reset(stream, YAMUX_RESET_PROTOCOL);
             told_free(told);
             return;
@@ -145,13 +161,15 @@ static void read_told(struct p2p_stream *stream, void *user)
         return;
     if (count == P2P_ERR_STREAM_EOF)
         finish(stream, told);
+    else
+        unanswered(stream, told, (int)count);
     p2p_stream_close(stream);
     told_free(told);
 }
 
 static void told_failed(struct p2p_stream *stream, void *user, int error)
 {
-    (void)error;
+    unanswered(stream, user, error);
     p2p_stream_close(stream);
     told_free(user);
 }

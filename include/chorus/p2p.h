@@ -311,7 +311,8 @@ struct p2p_identity {
 };
 
 /* Waits until the peer is identified.  P2P_ERR_CALL_NOT_FOUND when it is not
- * connected. */
+ * connected; at once, P2P_ERR_STREAM_REFUSED when it does not speak identify, or
+ * what else became of the question. */
 P2P_API int p2p_node_identify(struct p2p_node *node, struct p2p_identity **out, const char *id, int timeout_ms);
 P2P_API void p2p_identity_free(struct p2p_identity *identity);
 

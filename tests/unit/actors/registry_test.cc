@@ -340,6 +340,34 @@ TEST_F(RegistryTest, TellsThoseWhoWaitThatThePeerHasGone)
     waiter_done(waiter);
 }
 
+TEST_F(RegistryTest, TellsThoseWhoWaitThatNobodyWillTell)
+{
+    struct peer_id id = id_of(1);
+    struct p2p_identity *identity = nullptr;
+    add(1, 10);
+    add(1, 11);
+    struct waiter *waiter = waiter_new(&node, WAITER_BLOCKING, 0);
+    registry_await_identity(registry, waiter, &id);
+    registry_identify_failed(registry, session(10), &id, P2P_ERR_STREAM_REFUSED);
+    EXPECT_EQ(registry_identity(registry, &identity, &id), P2P_ERR_CALL_AGAIN) << "the other connection may";
+    remove(1, 11);
+    EXPECT_EQ(waiter_wait(waiter, 0), P2P_ERR_STREAM_REFUSED);
+    waiter_done(waiter);
+    EXPECT_EQ(registry_identity(registry, &identity, &id), P2P_ERR_STREAM_REFUSED);
+    waiter = waiter_new(&node, WAITER_BLOCKING, 0);
+    registry_await_identity(registry, waiter, &id);
+    EXPECT_EQ(waiter_wait(waiter, 0), P2P_ERR_STREAM_REFUSED);
+    waiter_done(waiter);
+
+    add(1, 12);
+    EXPECT_EQ(registry_identity(registry, &identity, &id), P2P_ERR_CALL_AGAIN) << "a new one may";
+    registry_identify_failed(registry, session(12), &id, P2P_ERR_STREAM_RESET);
+    EXPECT_EQ(registry_identity(registry, &identity, &id), P2P_ERR_STREAM_RESET);
+    identified(1, 10, Told("agent", {}));
+    ASSERT_EQ(registry_identity(registry, &identity, &id), 0) << "what is told counts";
+    p2p_identity_free(identity);
+}
+
 TEST_F(RegistryTest, ForgetsThoseWhoStoppedWaiting)
 {
     struct peer_id id = id_of(1);

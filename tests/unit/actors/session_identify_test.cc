@@ -3,8 +3,8 @@
 #include <atomic>
 #include <cstring>
 
-/* What identify costs us with peers that never end, and what it does while the
- * connection is full. */
+/* What identify costs us with peers that never end, what it does while the
+ * connection is full, and what it says of peers that do not answer. */
 
 namespace {
 
@@ -150,6 +150,73 @@ TEST_P(IdentifyTest, AFullConnectionDelaysAPushButCutsNothingOff)
         p2p_node_wait_event(a.node, &event, 5);
     EXPECT_TRUE(knows(a, b.id(), "/new/1.0.0"));
     p2p_stream_close(unread);
+}
+
+/* Asking says that, at once, and again when it is known. */
+void expect_unanswered(struct p2p_runtime *runtime, const struct p2p_stream_callbacks *answer, int error)
+{
+    Node a(runtime), b(runtime);
+    struct p2p_identity *identity = nullptr;
+    ASSERT_EQ(p2p_node_unhandle(b.node, "/ipfs/id/1.0.0"), 0);
+    if (answer) {
+        ASSERT_EQ(p2p_node_handle(b.node, "/ipfs/id/1.0.0", 0, answer, nullptr), 0);
+    }
+    a.start();
+    b.start();
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    EXPECT_EQ(p2p_node_identify(a.node, &identity, b.id().c_str(), TEST_PATIENCE_MS), error);
+    EXPECT_EQ(p2p_node_identify(a.node, &identity, b.id().c_str(), 0), error);
+    EXPECT_EQ(identity, nullptr);
+    b.await(P2P_EVENT_PEER_IDENTIFIED); /* the other way it works */
+    /* It may tell later, of its own accord. */
+    ASSERT_EQ(p2p_node_handle(b.node, "/news/1.0.0", 0, nullptr, nullptr), 0);
+    a.await(P2P_EVENT_PEER_IDENTIFIED);
+    ASSERT_EQ(p2p_node_identify(a.node, &identity, b.id().c_str(), 0), 0);
+    p2p_identity_free(identity);
+}
+
+TEST_P(IdentifyTest, APeerThatDoesNotSpeakItIsAnErrorAtOnce)
+{
+    expect_unanswered(runtime, nullptr, P2P_ERR_STREAM_REFUSED);
+}
+
+TEST_P(IdentifyTest, SoIsOneThatResetsTheQuestion)
+{
+    struct p2p_stream_callbacks answer = {};
+    answer.opened = [](struct p2p_stream *stream, void *) { p2p_stream_reset(stream, 42); };
+    expect_unanswered(runtime, &answer, P2P_ERR_STREAM_RESET);
+}
+
+TEST_P(IdentifyTest, SoIsOneThatTalksNonsense)
+{
+    struct p2p_stream_callbacks answer = {};
+    answer.opened = [](struct p2p_stream *stream, void *) {
+        EXPECT_EQ(p2p_stream_write(stream, "\x04nope", 5), 5);
+        p2p_stream_close(stream);
+    };
+    expect_unanswered(runtime, &answer, P2P_ERR_STREAM_PROTOCOL);
+}
+
+TEST_P(IdentifyTest, SoIsOneThatSaysNothing)
+{
+    struct p2p_stream_callbacks answer = {};
+    answer.opened = [](struct p2p_stream *stream, void *) { p2p_stream_close(stream); };
+    expect_unanswered(runtime, &answer, P2P_ERR_STREAM_PROTOCOL);
+}
+
+TEST_P(SimIdentifyTest, OneThatNeverAnswersIsWaitedForTenSeconds)
+{
+    Node a(runtime), b(runtime);
+    struct p2p_identity *identity = nullptr;
+    ASSERT_EQ(p2p_node_unhandle(b.node, "/ipfs/id/1.0.0"), 0);
+    ASSERT_EQ(p2p_node_handle(b.node, "/ipfs/id/1.0.0", 0, &silent, nullptr), 0);
+    a.start();
+    b.start();
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    uint64_t begin_ns = sim_world_now_ns(world);
+    EXPECT_EQ(p2p_node_identify(a.node, &identity, b.id().c_str(), 9000), P2P_ERR_CALL_TIMEOUT);
+    EXPECT_EQ(p2p_node_identify(a.node, &identity, b.id().c_str(), 9000), P2P_ERR_STREAM_TIMEOUT);
+    EXPECT_LT(sim_world_now_ns(world) - begin_ns, 10100 * 1000000ull);
 }
 
 }  // namespace
