@@ -133,6 +133,8 @@ static int make_parts(struct p2p_node *node, struct p2p_error_text *text)
     scope_set_owner(node->scope, node);
     start_log(node);
     node->app = app_new(&error);
+    if (error == P2P_ERR_NODE_SYSTEM)
+        text_set(text, "the node got no descriptor for its events; raise the limit of open files (ulimit -n)");
     if (!node->app)
         return error;
     app_wake_with(node->app, rouse, node->runtime);

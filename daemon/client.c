@@ -56,7 +56,7 @@ static struct p2p_node *client_new(const struct options *options, int *status)
     error = guard_begin(node);
     if (error == 0)
         return node;
-    complain("cannot wait for signals: %s; check the limits of open files and threads", strerror(error));
+    complain("cannot wait for signals: %s; raise the limits of open files (ulimit -n) and threads", strerror(error));
     *status = EXIT_FAILED;
     p2p_node_free(node);
     return NULL;
@@ -71,12 +71,64 @@ void hang_up(struct p2p_node *node)
 
 const char *client_reason(int error)
 {
-    return signals_seen() ? "interrupted" : p2p_error_string(error);
+    if (signals_seen())
+        return "interrupted";
+    switch (error) {
+    case P2P_ERR_CALL_TIMEOUT:
+    case P2P_ERR_STREAM_TIMEOUT:
+        return "the peer did not answer in the time given; it is slow, or gone: allow more with --timeout, or try "
+               "another peer";
+    case P2P_ERR_CALL_NOMEM:
+        return "memory ran out; end other programs, or ask for less";
+    case P2P_ERR_STREAM_RESET:
+        return "the peer gave the stream up; its log may tell why";
+    case P2P_ERR_CONN_CLOSED:
+        return "the peer closed the connection, or its program ended; see whether it runs, and try again";
+    case P2P_ERR_CONN_GOAWAY:
+        return "the peer told us to go away; it may be full, or about to end: try again later";
+    case P2P_ERR_CONN_RESET:
+        return "the connection broke; see whether the peer runs, and the network between, and try again";
+    case P2P_ERR_CONN_TIMEOUT:
+    case P2P_ERR_CONN_STALLED:
+        return "the peer has fallen silent; see whether it runs, and the network between, and try again";
+    default:
+        return p2p_error_string(error);
+    }
 }
 
 int client_exit(int error)
 {
     return error != 0 && signals_seen() ? EXIT_INTERRUPTED : exit_of(error);
+}
+
+json_t *with_error(json_t *object, int error)
+{
+    if (error != 0)
+        json_object_set_new(object, "error", json_string(signals_seen() ? "interrupted" : p2p_error_name(error)));
+    return object;
+}
+
+void complain_of_stream(const struct options *options, const char *service, int error)
+{
+    if (error == P2P_ERR_STREAM_REFUSED)
+        complain("%s %s: the peer does not serve /%s/1.0.0; start it with --%s", service, options->arguments[0],
+                 service, service);
+    else
+        complain("%s %s: %s", service, options->arguments[0], client_reason(error));
+}
+
+int open_stream(struct p2p_node *node, struct p2p_stream **stream, const char *id, const char *service,
+                const struct options *options)
+{
+    char protocol[P2P_PROTOCOL_BYTES_MAX];
+    const char *protocols[] = {protocol};
+    int error;
+
+    snprintf(protocol, sizeof(protocol), "/%s/1.0.0", service);
+    error = p2p_stream_open(node, stream, id, protocols, 1, (int)options->timeout_ms, NULL);
+    if (error != 0)
+        complain_of_stream(options, service, error);
+    return error;
 }
 
 struct p2p_node *dial_of(const struct options *options, char id[P2P_ID_TEXT_BYTES], int *status)
@@ -93,7 +145,8 @@ struct p2p_node *dial_of(const struct options *options, char id[P2P_ID_TEXT_BYTE
     if (error == 0)
         return node;
     complain("%s", text.text[0] != '\0' && !signals_seen() ? text.text : client_reason(error));
-    *status = client_exit(error);
+    /* A call that ran out of time is a connection that was not there in time. */
+    *status = client_exit(error == P2P_ERR_CALL_TIMEOUT ? P2P_ERR_CONN_TIMEOUT : error);
     hang_up(node);
     return NULL;
 }

@@ -5,8 +5,6 @@
 
 /* ping and identify: what every libp2p peer answers. */
 
-enum { PINGS_KEPT_MAX = 1000000 }; /* for the percentiles */
-
 static int compare(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -14,41 +12,46 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* By nearest rank: the smallest that so many percent do not exceed. */
 static double percentile_us(const uint64_t *sorted, size_t count, unsigned percent)
 {
-    return count == 0 ? 0 : (double)sorted[(count - 1) * percent / 100] / 1000;
+    size_t rank = (count * percent + 99) / 100;
+
+    return count == 0 ? 0 : (double)sorted[rank > 0 ? rank - 1 : 0] / 1000;
 }
 
-static void print_pings(const struct options *options, const char *id, uint64_t *rtts, size_t count, size_t lost)
+static void print_pings(const struct options *options, const char *id, uint64_t *rtts, size_t count, int error)
 {
+    size_t lost = error != 0 && !signals_seen();
+
     qsort(rtts, count, sizeof(*rtts), compare);
     if (options->json)
-        print_json(json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f}", "id", id, "count", (json_int_t)count, "lost",
-                             (json_int_t)lost, "min_us", percentile_us(rtts, count, 0), "p50_us",
-                             percentile_us(rtts, count, 50), "p99_us", percentile_us(rtts, count, 99), "max_us",
-                             percentile_us(rtts, count, 100)));
+        print_json(with_error(json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f}", "id", id, "count", (json_int_t)count,
+                                        "lost", (json_int_t)lost, "min_us", percentile_us(rtts, count, 0), "p50_us",
+                                        percentile_us(rtts, count, 50), "p99_us", percentile_us(rtts, count, 99),
+                                        "max_us", percentile_us(rtts, count, 100)), error));
     else
-        printf("%zu answered, %zu lost: min %.1f us, median %.1f us, p99 %.1f us, max %.1f us\n", count, lost,
-               percentile_us(rtts, count, 0), percentile_us(rtts, count, 50), percentile_us(rtts, count, 99),
-               percentile_us(rtts, count, 100));
+        print("%zu answered, %zu lost: min %.1f us, median %.1f us, p99 %.1f us, max %.1f us\n", count, lost,
+              percentile_us(rtts, count, 0), percentile_us(rtts, count, 50), percentile_us(rtts, count, 99),
+              percentile_us(rtts, count, 100));
 }
 
 static int ping(struct p2p_node *node, const struct options *options, const char *id)
 {
-    size_t wanted = options->count < PINGS_KEPT_MAX ? (size_t)options->count : PINGS_KEPT_MAX, count = 0;
-    uint64_t *rtts = calloc(wanted + 1, sizeof(*rtts));
+    size_t wanted = (size_t)options->count, count = 0;
+    uint64_t *rtts = calloc(wanted, sizeof(*rtts));
     int error = rtts == NULL ? P2P_ERR_CALL_NOMEM : 0;
 
     while (error == 0 && count < wanted) {
         error = p2p_node_ping(node, &rtts[count], id, (int)options->timeout_ms);
         if (error == 0 && !options->json && wanted <= 20)
-            printf("pong from %s: %.1f us\n", id, (double)rtts[count] / 1000);
+            print("pong from %s: %.1f us\n", id, (double)rtts[count] / 1000);
         count += error == 0;
     }
     if (error != 0)
         complain("ping %s: %s", options->arguments[0], client_reason(error));
     if (rtts != NULL)
-        print_pings(options, id, rtts, count, error != 0 && !signals_seen());
+        print_pings(options, id, rtts, count, error);
     free(rtts);
     return client_exit(error);
 }
@@ -95,13 +98,13 @@ static void print_identity(const struct options *options, const struct p2p_ident
                              identity->signed_record, "signedRecordSeq", (json_int_t)identity->signed_record_seq));
         return;
     }
-    printf("id                %s (%s)\nagent             %s\nprotocol version  %s\nsees us at        %s\n"
-           "signed record     %s\n", identity->id, key_name(identity->key_type), identity->agent_version,
-           identity->protocol_version, identity->observed_address, identity->signed_record ? "valid" : "none");
+    print("id                %s (%s)\nagent             %s\nprotocol version  %s\nsees us at        %s\n"
+          "signed record     %s\n", identity->id, key_name(identity->key_type), identity->agent_version,
+          identity->protocol_version, identity->observed_address, identity->signed_record ? "valid" : "none");
     for (size_t i = 0; i < identity->address_count; i++)
-        printf("address           %s\n", identity->addresses[i]);
+        print("address           %s\n", identity->addresses[i]);
     for (size_t i = 0; i < identity->protocol_count; i++)
-        printf("protocol          %s\n", identity->protocols[i]);
+        print("protocol          %s\n", identity->protocols[i]);
 }
 
 int command_identify(const struct options *options)

@@ -88,10 +88,18 @@ char *data_dir_of(const struct options *options, bool make);
  * fail. */
 struct p2p_node *dial_of(const struct options *options, char id[P2P_ID_TEXT_BYTES], int *status);
 void hang_up(struct p2p_node *node);
-/* What to say of an error, and the exit status, of a client that may have been
- * interrupted. */
+/* What to say of an error, with its remedy, and the exit status, of a client that
+ * may have been interrupted. */
 const char *client_reason(int error);
 int client_exit(int error);
+/* A stream of /SERVICE/1.0.0, which peers serve with the option --SERVICE.  An
+ * error after a complaint. */
+int open_stream(struct p2p_node *node, struct p2p_stream **stream, const char *id, const char *service,
+                const struct options *options);
+/* What to say when it fails, which may be as late as the first read. */
+void complain_of_stream(const struct options *options, const char *service, int error);
+/* An object of results that says by "error" if it is not all that was asked for. */
+json_t *with_error(json_t *object, int error);
 
 /* SIGINT and SIGTERM from here on: the first sets this, and makes the
  * descriptor readable; the second ends the program at once (EXIT_INTERRUPTED).
