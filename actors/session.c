@@ -340,6 +340,17 @@ static void pump_closing(struct session *session)
 
 /* ---- Time --------------------------------------------------------------- */
 
+static uint64_t earliest(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+void session_measure(struct session *session)
+{
+    session->pinged_ns = session_now(session);
+    yamux_ping(&session->yamux, session->pinged_ns);
+}
+
 static uint64_t keep_alive_deadline(const struct session *session)
 {
     uint64_t interval_ns = session->node->config.keep_alive_ms * 1000000ull;
@@ -348,8 +359,9 @@ static uint64_t keep_alive_deadline(const struct session *session)
     if (interval_ns == 0 || session->phase != SESSION_OPEN)
         return UINT64_MAX;
     if (asked_ns != 0)
-        return (asked_ns > session->last_recv_ns ? asked_ns : session->last_recv_ns) + NODE_HANDSHAKE_NS_MAX;
-    return session->last_recv_ns + interval_ns;
+        return (asked_ns > session->last_recv_ns ? asked_ns : session->last_recv_ns) + NODE_PONG_NS_MAX;
+    /* Also while the peer is heard: the round trip changes, and with the pong goes what the registry tells. */
+    return earliest(session->last_recv_ns + interval_ns, session->pinged_ns + 2 * interval_ns);
 }
 
 static void keep_alive(struct session *session, uint64_t now_ns)
@@ -359,7 +371,7 @@ static void keep_alive(struct session *session, uint64_t now_ns)
     if (yamux_ping_outstanding_ns(&session->yamux) != 0)
         session_end(session, P2P_ERR_CONN_TIMEOUT);
     else
-        yamux_ping(&session->yamux, now_ns);
+        session_measure(session);
 }
 
 static uint64_t stall_deadline(const struct session *session)
@@ -402,11 +414,6 @@ static uint64_t phase_deadline(const struct session *session)
     if (session->phase == SESSION_CLOSING || session->phase == SESSION_DRAINING)
         return session->deadline_ns;
     return UINT64_MAX;
-}
-
-static uint64_t earliest(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 static void set_deadline(struct actor_context *context, struct session *session)

@@ -205,7 +205,7 @@ static int open_connection(struct session *session)
     log_open(session, &entry.remote);
     PROBE_HANDSHAKE(session->socket, 0);
     answer_dialer(session);
-    yamux_ping(&session->yamux, session_now(session)); /* the first measure of the round trip */
+    session_measure(session);
     session_identify_begin(session);
     return 0;
 }

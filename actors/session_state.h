@@ -106,6 +106,7 @@ struct session {
     uint64_t bytes_in, bytes_out;
     uint64_t deadline_ns;           /* of the phase (closing, draining) */
     uint64_t last_recv_ns;
+    uint64_t pinged_ns;             /* when we last measured the round trip */
     uint64_t stall_since_ns;        /* when the send in flight last made progress */
     uint64_t stall_acknowledged;
     uint64_t opened_ns;
@@ -119,6 +120,8 @@ void session_end(struct session *session, int error);
  * with `code` and the FIN; then streams fail with `error`. */
 void session_close(struct session *session, int error, uint32_t code);
 void session_remote(const struct session *session, struct multiaddr *out);
+/* A yamux ping: the round trip, and whether the peer is there. */
+void session_measure(struct session *session);
 /* Actor calls from outside a handler (a public call on the worker). */
 struct actor_context session_context(struct session *session);
 void session_wake(struct session *session);

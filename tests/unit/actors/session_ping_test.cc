@@ -58,4 +58,30 @@ TEST_P(PingTest, APingThatHangsDoesNotHoldUpTheNext)
     EXPECT_EQ(sleepy.streams, 2);
 }
 
+struct SimPingTest : NodeTest {
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, SimPingTest, testing::Values(World{DRIVER_SIM, false}), world_name);
+
+TEST_P(SimPingTest, ABusyConnectionIsMeasuredToo)
+{
+    Node a(runtime), b(runtime, [](struct p2p_config *config) { p2p_config_serve_echo(config, true); });
+    a.start();
+    b.start();
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    struct p2p_stream *stream = a.open(b.id(), "/echo/1.0.0");
+    ASSERT_NE(stream, nullptr);
+    for (int second = 0; second < 200; second++) { /* never silent for long enough to be asked whether it is there */
+        expect_echo(stream, std::string(1000, 'x'));
+        sim_world_run(world, nullptr, nullptr, 1000000000);
+    }
+    struct p2p_peer peer;
+    size_t count = 0;
+    p2p_node_connected_peers(a.node, &peer, 1, &count);
+    ASSERT_EQ(count, 1u);
+    EXPECT_GT(peer.bytes_out, 100000u);
+    EXPECT_GT(peer.bytes_in, 100000u);
+    p2p_stream_close(stream);
+}
+
 }  // namespace
