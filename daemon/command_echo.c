@@ -125,7 +125,8 @@ static int compare(struct echo *echo, size_t length)
         return 0;
     while (echo->incoming[at] == echo->expected[at])
         at++;
-    snprintf(echo->why, sizeof(echo->why), "byte %llu was sent as 0x%02x and came back as 0x%02x; the peer does not echo",
+    snprintf(echo->why, sizeof(echo->why),
+             "byte %llu was sent as 0x%02x and came back as 0x%02x; the peer does not echo",
              (unsigned long long)(echo->received + at), echo->expected[at], echo->incoming[at]);
     return P2P_ERR_STREAM_PROTOCOL;
 }
