@@ -427,6 +427,7 @@ TEST_P(NodeTest, RefusesConnectionsBeyondItsLimit)
     b.start();
     c.start();
     ASSERT_EQ(b.connect(a), 0) << b.text.text;
+    a.await(P2P_EVENT_PEER_CONNECTED); // b is done as soon as its own side is
     EXPECT_LT(c.connect(a), 0);
     EXPECT_EQ(a.counter("refused_limit"), 1);
     EXPECT_EQ(a.connect(c), P2P_ERR_CONN_LIMIT);
