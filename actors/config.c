@@ -4,6 +4,7 @@
 #include "actors/text.h"
 #include "crypto/crypto.h"
 #include "net/identify.h"
+#include "net/yamux.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static int init(struct p2p_config *config)
         .connection_timeout_ms = CONFIG_CONNECTION_TIMEOUT_MS,
         .keep_alive_ms = (uint32_t)(NODE_KEEP_ALIVE_NS / 1000000),
         .status_interval_ms = CONFIG_STATUS_INTERVAL_MS,
+        .streams_max = CONFIG_STREAMS_MAX,
         .connection_memory_bytes = SESSION_RECV_BYTES_MAX,
         .security = true,
         .log_level = P2P_LOG_INFO,
@@ -289,6 +291,14 @@ int p2p_config_pending_handshakes(struct p2p_config *config, uint32_t handshakes
 int p2p_config_keep_alive_ms(struct p2p_config *config, uint32_t interval_ms)
 {
     config->keep_alive_ms = interval_ms;
+    return 0;
+}
+
+int p2p_config_max_streams(struct p2p_config *config, uint32_t streams)
+{
+    if (streams == 0 || streams > YAMUX_STREAMS_OUT_MAX)
+        return P2P_ERR_CALL_INVALID;
+    config->streams_max = streams;
     return 0;
 }
 

@@ -49,6 +49,7 @@ struct p2p_config {
     uint32_t connection_timeout_ms;
     uint32_t keep_alive_ms;
     uint32_t status_interval_ms;
+    uint32_t streams_max; /* of ours on one connection */
     uint64_t connection_memory_bytes;
     bool security, serve_perf, serve_echo;
     unsigned workers;

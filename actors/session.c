@@ -624,6 +624,10 @@ static void pump(struct actor_context *context, void *state)
         if (session->phase != SESSION_DEAD)
             session_flush(session);
     } while (session->ready != NULL && ++rounds < PUMP_ROUNDS_MAX);
+    if (session->pending != NULL) { /* farewells that were said have made room */
+        session_retry_pending(session);
+        session_flush(session);
+    }
     if (session->phase == SESSION_CLOSING || session->phase == SESSION_DRAINING)
         pump_closing(session);
     session->flags &= ~(uint32_t)SESSION_PUMPING;

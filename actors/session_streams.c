@@ -287,8 +287,11 @@ static void refuse_open(struct p2p_stream *stream, int error)
 /* Opens it with the muxer, or says why not. */
 static int open_now(struct session *session, struct p2p_stream *stream)
 {
-    int error = yamux_open(&session->yamux, &stream->mux, session_now(session));
+    int error;
 
+    if (session->yamux.streams_out >= session->node->config.streams_max)
+        return P2P_ERR_CALL_FULL;
+    error = yamux_open(&session->yamux, &stream->mux, session_now(session));
     if (error != 0)
         return error;
     stream->flags &= ~(uint32_t)STREAM_PENDING;

@@ -103,4 +103,24 @@ TEST_P(StreamTest, WhatAReadForMoreHadWhenItsTimeWasOverIsNotLost)
     p2p_stream_close(incoming);
 }
 
+TEST_P(StreamTest, OpensBeyondTheBoundOfAConnectionWaitForTheirTurn)
+{
+    Node a(runtime, [](struct p2p_config *config) { ASSERT_EQ(p2p_config_max_streams(config, 2), 0); }), b(runtime);
+    const char *protocol = "/kept/1.0.0";
+    a.start();
+    b.start();
+    ASSERT_EQ(p2p_node_handle(b.node, protocol, 0, nullptr, nullptr), 0);
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    a.await(P2P_EVENT_PEER_IDENTIFIED);
+    ASSERT_TRUE(a.reaches("streams", 0));
+    struct p2p_stream *first = a.open(b.id(), protocol), *second = a.open(b.id(), protocol), *third = nullptr;
+    EXPECT_EQ(p2p_stream_open(a.node, &third, b.id().c_str(), &protocol, 1, 10, &a.text), P2P_ERR_CALL_TIMEOUT);
+    ASSERT_EQ(p2p_stream_open_start(a.node, 3, b.id().c_str(), &protocol, 1), 0);
+    p2p_stream_reset(first, 0);
+    struct p2p_event opened = a.await(P2P_EVENT_STREAM_OPENED);
+    EXPECT_EQ(opened.request, 3u);
+    p2p_stream_close(opened.stream);
+    p2p_stream_close(second);
+}
+
 } // namespace
