@@ -213,16 +213,18 @@ struct p2p_config *config_of(const struct options *options, bool serve, int *sta
 
 /* ---- Signals -------------------------------------------------------------- */
 
-static volatile sig_atomic_t seen;
+static int seen; /* atomic: other threads ask, and a signal may meet any of them */
 static int signal_pipe[2] = {-1, -1};
 
 static void on_signal(int number)
 {
-    if (seen)
-        _exit(EXIT_INTERRUPTED);
+    int kept = errno; /* of whatever was interrupted */
+
     (void)number;
-    seen = 1;
+    if (__atomic_exchange_n(&seen, 1, __ATOMIC_SEQ_CST) != 0)
+        _exit(EXIT_INTERRUPTED);
     (void)!write(signal_pipe[1], "", 1);
+    errno = kept;
 }
 
 static void on_abort(int number)
@@ -246,5 +248,5 @@ int signals_begin(void)
 
 bool signals_seen(void)
 {
-    return seen != 0;
+    return __atomic_load_n(&seen, __ATOMIC_SEQ_CST) != 0;
 }
