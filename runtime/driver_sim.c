@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define SIM_WALL_EPOCH_NS 1767225600000000000ull /* 2026-01-01T00:00:00Z, when each world begins */
 
@@ -14,319 +13,7 @@ static struct sim_driver *sim_of(struct driver *driver)
     return (struct sim_driver *)driver;
 }
 
-static void tell(struct sim_socket *socket, enum message_type type, struct actor_ref to, int64_t result)
-{
-    sim_note(socket->driver, type, result, socket->number);
-    driver_deliver(&socket->driver->base, type, to, result, socket->number);
-}
-
-static void tell_bytes(struct sim_socket *socket, int64_t result, struct buffer *buffer, uint32_t offset)
-{
-    sim_note(socket->driver, MESSAGE_IO_RECEIVED, result, socket->number);
-    driver_deliver_bytes(&socket->driver->base, socket->receiver, result, socket->number, buffer, offset);
-}
-
-/* ---- Sockets ------------------------------------------------------------- */
-
-static struct sim_socket *socket_new(struct sim_world *world, struct sim_driver *driver)
-{
-    struct sim_socket *socket = sim_must(calloc(1, sizeof(*socket)));
-    unsigned index = world->socket_free;
-
-    /* The lowest free number, as in the kernel. */
-    while (index < world->socket_count && world->sockets[index] != NULL)
-        index++;
-    if (index == world->socket_count) {
-        world->sockets = sim_must(realloc(world->sockets, (index + 1) * sizeof(*world->sockets)));
-        world->socket_count++;
-    }
-    world->sockets[index] = socket;
-    world->socket_free = index + 1;
-    socket->number = SIM_SOCKET_FIRST + (int)index;
-    socket->driver = driver;
-    if (driver != NULL)
-        driver->base.stats.sockets_open++;
-    return socket;
-}
-
-static struct sim_socket *socket_at(const struct sim_driver *driver, int number)
-{
-    struct sim_world *world = driver->world;
-    struct sim_socket *socket;
-
-    assert(number >= SIM_SOCKET_FIRST && (unsigned)(number - SIM_SOCKET_FIRST) < world->socket_count);
-    socket = world->sockets[number - SIM_SOCKET_FIRST];
-    assert(socket != NULL && socket->driver == driver);
-    return socket;
-}
-
-/* It may go on in its driver's next turn. */
-static void set_ready(struct sim_socket *socket)
-{
-    struct sim_driver *driver = socket->driver;
-
-    if (socket->ready || driver == NULL)
-        return;
-    if (driver->ready_count == driver->ready_capacity) {
-        driver->ready_capacity = driver->ready_capacity * 2 + 16;
-        driver->ready = sim_must(realloc(driver->ready, driver->ready_capacity * sizeof(*driver->ready)));
-    }
-    driver->ready[driver->ready_count++] = socket;
-    socket->ready = true;
-}
-
-static void clear_ready(struct sim_socket *socket)
-{
-    struct sim_driver *driver = socket->driver;
-    unsigned kept = 0;
-
-    for (unsigned i = 0; socket->ready && i < driver->ready_count; i++)
-        if (driver->ready[i] != socket)
-            driver->ready[kept++] = driver->ready[i];
-    if (socket->ready)
-        driver->ready_count = kept;
-    socket->ready = false;
-}
-
-static void begin(struct sim_socket *socket)
-{
-    socket->driver->base.stats.operations_in_flight++;
-    set_ready(socket);
-}
-
-static void end(struct sim_socket *socket)
-{
-    assert(socket->driver->base.stats.operations_in_flight > 0);
-    socket->driver->base.stats.operations_in_flight--;
-}
-
-/* ---- What crosses a link: the place for faults --------------------------- */
-
-static void link_bytes(struct sim_socket *to, const uint8_t *bytes, uint32_t length)
-{
-    struct sim_segment *segment = sim_must(malloc(sizeof(*segment) + length));
-
-    *segment = (struct sim_segment){.length = length};
-    memcpy(segment->data, bytes, length);
-    if (to->first == NULL)
-        to->first = segment;
-    else
-        to->last->next = segment;
-    to->last = segment;
-    to->inbound_bytes += length;
-    set_ready(to);
-}
-
-static void link_end(struct sim_socket *to)
-{
-    to->ended = true;
-    set_ready(to);
-}
-
-static void link_reset(struct sim_socket *to)
-{
-    to->reset = true;
-    set_ready(to);
-}
-
-static void link_connect(struct sim_socket *from, struct sim_socket *listener)
-{
-    struct sim_socket *far = socket_new(from->driver->world, NULL);
-
-    far->local = from->remote;
-    far->remote = from->local;
-    far->peer = from;
-    from->peer = far;
-    if (listener->waiting_first == NULL)
-        listener->waiting_first = far;
-    else
-        listener->waiting_last->waiting_next = far;
-    listener->waiting_last = far;
-    listener->waiting++;
-    set_ready(listener);
-}
-
-/* ---- Operations that may go on ------------------------------------------- */
-
-static void go_on_connecting(struct sim_socket *socket)
-{
-    struct sim_socket *listener = sim_listener_find(socket->driver->world, &socket->remote);
-    int result = 0;
-
-    if (listener == NULL || listener->waiting >= DRIVER_LISTEN_BACKLOG_CONNECTIONS)
-        result = -ECONNREFUSED;
-    else
-        link_connect(socket, listener);
-    socket->connecting = false;
-    socket->dead = result < 0;
-    end(socket);
-    tell(socket, MESSAGE_IO_CONNECTED, socket->sender, result);
-}
-
-static void go_on_accepting(struct sim_socket *socket)
-{
-    uint32_t count = 1 + sim_draw_below(socket->driver->world, SIM_VISIT_BUFFERS_MAX);
-
-    while (count-- > 0 && socket->waiting_first != NULL) {
-        struct sim_socket *accepted = socket->waiting_first;
-
-        socket->waiting_first = accepted->waiting_next;
-        socket->waiting--;
-        accepted->driver = socket->driver;
-        accepted->driver->base.stats.sockets_open++;
-        sim_note(socket->driver, MESSAGE_IO_ACCEPTED, accepted->number, socket->number);
-        driver_deliver(&socket->driver->base, MESSAGE_IO_ACCEPTED, socket->receiver, accepted->number,
-                       socket->number);
-    }
-}
-
-/* Moves up to `room` bytes out of what has arrived. */
-static uint32_t take_bytes(struct sim_socket *socket, uint8_t *out, uint32_t room)
-{
-    uint32_t left = room < socket->inbound_bytes ? room : socket->inbound_bytes;
-    uint32_t moved = 0;
-
-    left = sim_draw_part(socket->driver->world, left);
-    socket->inbound_bytes -= left;
-    while (left > 0) {
-        struct sim_segment *segment = socket->first;
-        uint32_t length = segment->length - segment->offset < left ? segment->length - segment->offset : left;
-
-        memcpy(out + moved, segment->data + segment->offset, length);
-        moved += length;
-        left -= length;
-        segment->offset += length;
-        if (segment->offset == segment->length) {
-            socket->first = segment->next;
-            free(segment);
-        }
-    }
-    if (socket->peer != NULL && socket->peer->send_buffer != NULL) /* there is room again */
-        set_ready(socket->peer);
-    return moved;
-}
-
-static void end_receive(struct sim_socket *socket, int64_t result)
-{
-    struct buffer *buffer = socket->receive_buffer;
-
-    socket->receive_buffer = NULL;
-    socket->receiving = false;
-    end(socket);
-    tell_bytes(socket, result, buffer, buffer != NULL ? socket->receive_offset : 0);
-}
-
-/* False: no more for now. */
-static bool receive_once(struct sim_socket *socket)
-{
-    struct buffer *buffer = socket->receive_buffer;
-    uint32_t offset = socket->receive_offset;
-
-    if (socket->inbound_bytes > 0 && buffer != NULL) {
-        end_receive(socket, take_bytes(socket, buffer->data + offset, buffer->capacity - offset));
-        return false;
-    }
-    if (socket->inbound_bytes > 0) {
-        buffer = buffer_new(socket->driver->base.pool, BUFFER_SMALL_BYTES);
-        if (buffer != NULL)
-            tell_bytes(socket, take_bytes(socket, buffer->data, buffer->capacity), buffer, 0);
-        return buffer != NULL;
-    }
-    if (socket->reset)
-        socket->dead = true;
-    if (socket->reset || socket->ended || socket->dead)
-        end_receive(socket, socket->reset ? -ECONNRESET : socket->ended ? 0 : -ENOTCONN);
-    return false;
-}
-
-static void go_on_receiving(struct sim_socket *socket)
-{
-    uint32_t count = 1 + sim_draw_below(socket->driver->world, SIM_VISIT_BUFFERS_MAX);
-
-    while (count-- > 0 && (socket->receiving || socket->receive_buffer != NULL) && receive_once(socket))
-        continue;
-}
-
-/* How many bytes the link takes now, or -errno; 0: wait. */
-static int64_t send_some(struct sim_socket *socket)
-{
-    struct sim_socket *peer = socket->peer;
-    uint32_t room, length = socket->send_length;
-
-    if (socket->dead || socket->reset || socket->shut)
-        return socket->reset && !socket->dead ? -ECONNRESET : -EPIPE;
-    if (peer == NULL) { /* closed in order, and answers with RST */
-        link_reset(socket);
-        return length;
-    }
-    room = SIM_PIPE_BYTES_MAX - peer->inbound_bytes;
-    if (room == 0)
-        return 0;
-    length = sim_draw_part(socket->driver->world, length < room ? length : room);
-    link_bytes(peer, socket->send_buffer->data + socket->send_offset, length);
-    socket->sent_bytes += length;
-    return length;
-}
-
-static void shut(struct sim_socket *socket)
-{
-    socket->shut = true;
-    if (socket->peer != NULL)
-        link_end(socket->peer);
-}
-
-static void go_on_sending(struct sim_socket *socket)
-{
-    int64_t result = send_some(socket);
-
-    if (result == 0)
-        return;
-    if (result > 0) {
-        socket->sent += (uint32_t)result;
-        socket->send_offset += (uint32_t)result;
-        socket->send_length -= (uint32_t)result;
-    }
-    if (result > 0 && socket->shutting && socket->send_length > 0)
-        return; /* short: the end comes after all of it */
-    buffer_unref(socket->send_buffer);
-    socket->send_buffer = NULL;
-    end(socket);
-    if (socket->shutting)
-        shut(socket);
-    socket->shutting = false;
-    tell(socket, MESSAGE_IO_SENT, socket->sender, socket->sent > 0 ? socket->sent : result);
-}
-
-static bool can_go_on(const struct sim_socket *socket)
-{
-    bool receives = socket->receiving || socket->receive_buffer != NULL;
-
-    if (socket->listening)
-        return receives && socket->waiting_first != NULL;
-    if (socket->connecting)
-        return true;
-    if (socket->send_buffer != NULL &&
-        (socket->peer == NULL || socket->reset || socket->peer->inbound_bytes < SIM_PIPE_BYTES_MAX))
-        return true;
-    return receives && (socket->inbound_bytes > 0 || socket->reset || socket->ended || socket->dead);
-}
-
-static void visit(struct sim_socket *socket)
-{
-    socket->ready = false;
-    if (!can_go_on(socket))
-        return;
-    if (socket->connecting)
-        go_on_connecting(socket);
-    else if (socket->listening)
-        go_on_accepting(socket);
-    if (socket->send_buffer != NULL)
-        go_on_sending(socket);
-    if (!socket->listening)
-        go_on_receiving(socket);
-    if (can_go_on(socket))
-        set_ready(socket);
-}
+/* ---- The turn ------------------------------------------------------------ */
 
 static unsigned turn(struct driver *base, uint64_t deadline_ns)
 {
@@ -343,7 +30,7 @@ static unsigned turn(struct driver *base, uint64_t deadline_ns)
         struct sim_socket *socket = ready[chosen];
 
         ready[chosen] = ready[left - 1];
-        visit(socket);
+        sim_socket_visit(socket);
     }
     free(ready);
     rests = base->delivered == before && !driver->woken && deadline_ns > driver->world->now_ns;
@@ -404,7 +91,7 @@ static int listen_on(struct driver *driver, const struct sockaddr *address, sock
         result = sim_bind(world, bound, flags & DRIVER_LISTEN_SHARED);
     if (result < 0)
         return result;
-    socket = socket_new(world, sim_of(driver));
+    socket = sim_socket_new(world, sim_of(driver));
     socket->listening = true;
     socket->local = *bound;
     world->listeners = sim_must(realloc(world->listeners, (world->listener_count + 1) * sizeof(*world->listeners)));
@@ -421,53 +108,53 @@ static int connect_to(struct driver *driver, const struct sockaddr *address, soc
 
     if (result < 0)
         return result;
-    socket = socket_new(sim_of(driver)->world, sim_of(driver));
+    socket = sim_socket_new(sim_of(driver)->world, sim_of(driver));
     socket->remote = socket->local = remote;
     sim_ephemeral_port(sim_of(driver)->world, &socket->local);
     socket->sender = owner;
     socket->connecting = true;
-    begin(socket);
+    sim_socket_begin(socket);
     return socket->number;
 }
 
 /* Also of driver_accept(). */
 static void receive(struct driver *driver, int number, struct actor_ref owner)
 {
-    struct sim_socket *socket = socket_at(sim_of(driver), number);
+    struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
 
     assert(socket->receive_buffer == NULL);
     socket->receiver = owner;
     if (socket->receiving)
         return;
     socket->receiving = true;
-    begin(socket);
+    sim_socket_begin(socket);
 }
 
 static void receive_stop(struct driver *driver, int number)
 {
-    struct sim_socket *socket = socket_at(sim_of(driver), number);
+    struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
 
     if (socket->receiving)
-        end(socket);
+        sim_socket_end(socket);
     socket->receiving = false;
 }
 
 static void receive_into(struct driver *driver, int number, struct actor_ref owner, struct buffer *buffer,
                          uint32_t offset)
 {
-    struct sim_socket *socket = socket_at(sim_of(driver), number);
+    struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
 
     assert(!socket->listening && !socket->receiving && socket->receive_buffer == NULL);
     assert(offset < buffer->capacity);
     socket->receiver = owner;
     socket->receive_buffer = buffer;
     socket->receive_offset = offset;
-    begin(socket);
+    sim_socket_begin(socket);
 }
 
 static bool receive_idle(struct driver *driver, int number)
 {
-    struct sim_socket *socket = socket_at(sim_of(driver), number);
+    struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
 
     return !socket->receiving && socket->receive_buffer == NULL;
 }
@@ -475,7 +162,7 @@ static bool receive_idle(struct driver *driver, int number)
 static void send_bytes(struct driver *driver, int number, struct actor_ref owner, struct buffer *buffer,
                        uint32_t offset, uint32_t length)
 {
-    struct sim_socket *socket = socket_at(sim_of(driver), number);
+    struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
 
     assert(!socket->listening && socket->send_buffer == NULL);
     assert(length > 0 && offset <= buffer->capacity && length <= buffer->capacity - offset);
@@ -484,86 +171,40 @@ static void send_bytes(struct driver *driver, int number, struct actor_ref owner
     socket->send_offset = offset;
     socket->send_length = length;
     socket->sent = 0;
-    begin(socket);
+    sim_socket_begin(socket);
 }
 
 static void shutdown_write(struct driver *driver, int number)
 {
-    struct sim_socket *socket = socket_at(sim_of(driver), number);
+    struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
 
     if (socket->send_buffer != NULL)
         socket->shutting = true;
     else
-        shut(socket);
-}
-
-static void drop_backlog(struct sim_world *world, struct sim_socket *listener);
-
-/* The socket is no more.  Its peer reads what is under way, and then the end or
- * a reset; bytes that we did not read make it a reset, as in Linux. */
-static void destroy(struct sim_world *world, struct sim_socket *socket, enum driver_close_how how)
-{
-    struct sim_socket *peer = socket->peer;
-    unsigned index;
-
-    if (socket->listening)
-        drop_backlog(world, socket);
-    if (peer != NULL)
-        peer->peer = NULL;
-    if (peer != NULL && (how == DRIVER_CLOSE_RESET || socket->inbound_bytes > 0))
-        link_reset(peer);
-    else if (peer != NULL)
-        link_end(peer);
-    while (socket->first != NULL) {
-        struct sim_segment *segment = socket->first;
-
-        socket->first = segment->next;
-        free(segment);
-    }
-    index = (unsigned)(socket->number - SIM_SOCKET_FIRST);
-    world->sockets[index] = NULL;
-    if (index < world->socket_free)
-        world->socket_free = index;
-    free(socket);
-}
-
-static void drop_backlog(struct sim_world *world, struct sim_socket *listener)
-{
-    unsigned kept = 0;
-
-    while (listener->waiting_first != NULL) {
-        struct sim_socket *waiting = listener->waiting_first;
-
-        listener->waiting_first = waiting->waiting_next;
-        destroy(world, waiting, DRIVER_CLOSE_RESET);
-    }
-    for (unsigned i = 0; i < world->listener_count; i++)
-        if (world->listeners[i] != listener)
-            world->listeners[kept++] = world->listeners[i];
-    world->listener_count = kept;
+        sim_socket_shut(socket);
 }
 
 static void close_socket(struct driver *driver, int number, enum driver_close_how how)
 {
-    struct sim_socket *socket = socket_at(sim_of(driver), number);
+    struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
     unsigned operations = socket->receiving + socket->connecting;
 
     operations += (socket->receive_buffer != NULL) + (socket->send_buffer != NULL);
     while (operations-- > 0)
-        end(socket);
+        sim_socket_end(socket);
     buffer_unref(socket->receive_buffer);
     buffer_unref(socket->send_buffer);
-    clear_ready(socket);
+    sim_socket_rest(socket);
     driver->stats.sockets_open--;
-    destroy(sim_of(driver)->world, socket, how);
+    sim_socket_free(sim_of(driver)->world, socket, how);
 }
 
 static void release(struct driver *driver, int number)
 {
-    struct sim_socket *socket = socket_at(sim_of(driver), number);
+    struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
 
     assert(receive_idle(driver, number) && socket->send_buffer == NULL && !socket->connecting);
-    clear_ready(socket);
+    sim_socket_rest(socket);
     driver->stats.sockets_open--;
     socket->driver = NULL;
 }
@@ -580,7 +221,7 @@ static void adopt(struct driver *driver, int number)
 
 static int names(struct driver *driver, int number, struct sockaddr_storage *local, struct sockaddr_storage *remote)
 {
-    struct sim_socket *socket = socket_at(sim_of(driver), number);
+    struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
 
     *local = socket->local;
     *remote = socket->remote;
@@ -589,7 +230,7 @@ static int names(struct driver *driver, int number, struct sockaddr_storage *loc
 
 static uint64_t acknowledged(struct driver *driver, int number)
 {
-    return socket_at(sim_of(driver), number)->sent_bytes;
+    return sim_socket_at(sim_of(driver), number)->sent_bytes;
 }
 
 static void watch(struct driver *driver, int foreign, unsigned events, struct actor_ref owner)
@@ -602,11 +243,6 @@ static void unwatch(struct driver *driver, int foreign)
 {
     (void)driver;
     (void)foreign;
-}
-
-void sim_socket_drop(struct sim_world *world, struct sim_socket *socket)
-{
-    destroy(world, socket, DRIVER_CLOSE_RESET);
 }
 
 /* ---- Life ---------------------------------------------------------------- */

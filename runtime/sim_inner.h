@@ -4,8 +4,9 @@
 #include "runtime/driver_inner.h"
 #include "runtime/driver_sim.h"
 
-/* What the two files of the simulator share: driver_sim.c has the sockets and
- * the driver, sim_world.c time, chance and addresses. */
+/* What the files of the simulator share: driver_sim.c is the driver, sim_socket.c
+ * what sockets do and what crosses between them, sim_world.c time, chance and
+ * addresses. */
 
 /* Bytes on their way to a socket, or arrived and not yet received. */
 struct sim_segment {
@@ -83,7 +84,21 @@ void sim_ephemeral_port(struct sim_world *world, struct sockaddr_storage *addres
 /* Who listens there, or NULL; one of several siblings is drawn. */
 struct sim_socket *sim_listener_find(struct sim_world *world, const struct sockaddr_storage *remote);
 
-/* Frees a socket that no driver holds: its peer is reset. */
-void sim_socket_drop(struct sim_world *world, struct sim_socket *socket);
+/* Of a driver, or (NULL) of none yet: with the lowest free number, as in the kernel. */
+struct sim_socket *sim_socket_new(struct sim_world *world, struct sim_driver *driver);
+/* An open socket of this driver: asserts so. */
+struct sim_socket *sim_socket_at(const struct sim_driver *driver, int number);
+/* An operation begins (and may go on in the driver's next turn), or has ended. */
+void sim_socket_begin(struct sim_socket *socket);
+void sim_socket_end(struct sim_socket *socket);
+/* Off its driver's list of those that may go on. */
+void sim_socket_rest(struct sim_socket *socket);
+/* Its operations go on as far as they can now. */
+void sim_socket_visit(struct sim_socket *socket);
+/* The end goes to the peer, behind what was sent. */
+void sim_socket_shut(struct sim_socket *socket);
+/* The socket is no more.  Its peer reads what is under way, and then the end or
+ * a reset; bytes that we did not read make it a reset, as in Linux. */
+void sim_socket_free(struct sim_world *world, struct sim_socket *socket, enum driver_close_how how);
 
 #endif

@@ -156,7 +156,7 @@ void sim_world_free(struct sim_world *world)
     assert(world->driver_count == 0);
     for (unsigned i = 0; i < world->socket_count; i++) /* released, and never adopted */
         if (world->sockets[i] != NULL)
-            sim_socket_drop(world, world->sockets[i]);
+            sim_socket_free(world, world->sockets[i], DRIVER_CLOSE_RESET);
     free(world->drivers);
     free(world->sockets);
     free(world->listeners);
