@@ -93,9 +93,8 @@ void app_free(struct app *app)
 {
     if (!app)
         return;
-    while (app->head) {
-        struct entry *entry = app->head;
-        unlink_entry(app, entry);
+    for (struct entry *entry = app->head, *next; entry; entry = next) {
+        next = entry->next;
         free(entry);
     }
     close(app->descriptor);

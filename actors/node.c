@@ -110,7 +110,7 @@ static int64_t descriptors_max(void)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
         return 0;
-    return limit.rlim_cur > 2 * NODE_DESCRIPTOR_RESERVE ? (int64_t)limit.rlim_cur - NODE_DESCRIPTOR_RESERVE :
+    return limit.rlim_cur > (rlim_t)2 * NODE_DESCRIPTOR_RESERVE ? (int64_t)limit.rlim_cur - NODE_DESCRIPTOR_RESERVE :
                                                            (int64_t)limit.rlim_cur;
 }
 

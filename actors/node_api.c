@@ -79,7 +79,7 @@ int node_signed_record(struct p2p_node *node, uint8_t *out, size_t *length, size
 
 int p2p_node_id(const struct p2p_node *node, char out[P2P_ID_TEXT_BYTES])
 {
-    strcpy(out, node->id_text);
+    memcpy(out, node->id_text, sizeof(node->id_text));
     return 0;
 }
 

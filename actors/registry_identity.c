@@ -81,7 +81,7 @@ int registry_told_set(struct registry_told *told, struct interns *interns, const
         .agent = intern_ref(interns, result->agent_version, strlen(result->agent_version)),
         .version = intern_ref(interns, result->protocol_version, strlen(result->protocol_version)),
         .protocols = intern_ref(interns, protocols, protocols_bytes),
-        .addresses = malloc(addresses_bytes),
+        .addresses = malloc(addresses_bytes > 0 ? addresses_bytes : 1),
         .addresses_bytes = (uint32_t)addresses_bytes,
         .record_seq = result->has_signed_record ? result->record_seq : 0,
         .signed_record = result->has_signed_record,

@@ -62,6 +62,9 @@ static uint32_t room_behind(const struct slice *entry)
     return entry->buffer->capacity - (entry->offset + entry->length);
 }
 
+/* From here on a buffer is nearly full. */
+enum { LARGE_BYTES_MIN = BUFFER_LARGE_BYTES / 8 * 7, MEDIUM_BYTES_MIN = BUFFER_MEDIUM_BYTES / 8 * 7 };
+
 /* A buffer that `bytes` will nearly fill, or a small one. */
 static struct buffer *fresh(struct buffer_pool *pool, uint64_t bytes)
 {
@@ -69,9 +72,9 @@ static struct buffer *fresh(struct buffer_pool *pool, uint64_t bytes)
         return buffer_new_foreign(bytes < BUFFER_SMALL_BYTES   ? BUFFER_SMALL_BYTES
                                   : bytes > BUFFER_LARGE_BYTES ? BUFFER_LARGE_BYTES
                                                                : (uint32_t)bytes);
-    if (bytes >= BUFFER_LARGE_BYTES / 8 * 7)
+    if (bytes >= LARGE_BYTES_MIN)
         return buffer_new(pool, BUFFER_LARGE_BYTES);
-    return buffer_new(pool, bytes >= BUFFER_MEDIUM_BYTES / 8 * 7 ? BUFFER_MEDIUM_BYTES : BUFFER_SMALL_BYTES);
+    return buffer_new(pool, bytes >= MEDIUM_BYTES_MIN ? BUFFER_MEDIUM_BYTES : BUFFER_SMALL_BYTES);
 }
 
 /* Into buffers that they nearly fill, or into small ones only. */

@@ -16,5 +16,5 @@ void text_set(struct p2p_error_text *error, const char *format, ...)
     if (length < 0)
         error->text[0] = '\0';
     else if ((size_t)length >= sizeof(error->text))
-        strcpy(error->text + sizeof(error->text) - 4, "...");
+        memcpy(error->text + sizeof(error->text) - 4, "...", 4);
 }

@@ -6,10 +6,12 @@
 
 /* Counts what asks the heap, by standing in front of it. */
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): glibc's names of its own */
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *memory, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 void *malloc(size_t size);
 void *calloc(size_t count, size_t size);

@@ -130,6 +130,7 @@ static double ping_median_s(const struct bench_options *options, const char *com
     struct bench_program listener;
     struct p2p_node *node = node_make(NULL, false);
     uint64_t *rtts = calloc(count, sizeof(*rtts));
+    unsigned middle = count / 2;
     double median_s;
 
     bench_start(options, command, &listener);
@@ -137,7 +138,7 @@ static double ping_median_s(const struct bench_options *options, const char *com
     for (unsigned i = 0; i < count; i++)
         node_check(p2p_node_ping(node, &rtts[i], id, 30000), "ping");
     qsort(rtts, count, sizeof(*rtts), compare);
-    median_s = (double)rtts[count / 2] / 1e9;
+    median_s = (double)rtts[middle] / 1e9;
     free(rtts);
     p2p_node_free(node);
     bench_stop(&listener);

@@ -87,7 +87,7 @@ static double pipeline_send(int fd, double seconds)
 {
     struct aead_context *aead = aead_context_new();
     struct noise_keys keys = {.send_nonce = 0};
-    uint8_t *plain = calloc(1, LIMITS_FRAME_BYTES), *out = malloc(LIMITS_FRAMES * LIMITS_RECORD_BYTES);
+    uint8_t *plain = calloc(1, LIMITS_FRAME_BYTES), *out = malloc(READ_BYTES);
     double begin_cpu_s = bench_cpu_s(getpid()), end_s = bench_now_s() + seconds;
 
     while (bench_now_s() < end_s) {

@@ -67,7 +67,7 @@ static bool published_aead_works(struct aead_context *aead)
     uint8_t key[AEAD_KEY_BYTES], out[sizeof(rfc8439_text) - 1 + AEAD_TAG_BYTES];
     struct aead_piece piece = {(const uint8_t *)rfc8439_text, sizeof(rfc8439_text) - 1};
 
-    for (uint8_t i = 0; i < sizeof(key); i++)
+    for (size_t i = 0; i < sizeof(key); i++)
         key[i] = (uint8_t)(0x80 + i);
     return aead_seal_iv(aead, key, rfc8439_iv, rfc8439_ad, sizeof(rfc8439_ad), out, &piece, 1) == 0 &&
            memcmp(out, rfc8439_opening, sizeof(rfc8439_opening)) == 0 &&

@@ -56,12 +56,13 @@ static const char *quote(char out[QUOTE_CHARS_MAX + 6], struct chars chars)
 {
     bool cut = chars.length > QUOTE_CHARS_MAX;
     size_t length = cut ? QUOTE_CHARS_MAX : chars.length;
+    const char *end = cut ? "...\"" : "\"";
     out[0] = '"';
     for (size_t i = 0; i < length; i++) {
         char c = chars.text[i];
-        out[1 + i] = c >= ' ' && c <= '~' ? c : '?';
+        out[1 + i] = (char)(c >= ' ' && c <= '~' ? c : '?');
     }
-    strcpy(out + 1 + length, cut ? "...\"" : "\"");
+    memcpy(out + 1 + length, end, strlen(end) + 1);
     return out;
 }
 

@@ -47,7 +47,7 @@ static int own_group(char *out, size_t capacity)
     while (found && fgets(line, sizeof(line), file)) {
         line[strcspn(line, "\n")] = '\0';
         if (strncmp(line, "0::", 3) == 0 && strlen(line + 3) < capacity) {
-            strcpy(out, line + 3);
+            memcpy(out, line + 3, strlen(line + 3) + 1);
             found = 0;
         }
     }

@@ -228,8 +228,10 @@ static void on_death(struct actor_context *context, struct semaphore *semaphore,
     struct holder *holder = table_find_pointer(&semaphore->holders, &dead);
     if (!holder)
         return;
-    while (holder->records)
-        record_free(semaphore, holder->records);
+    for (struct record *record = holder->records, *next; record; record = next) {
+        next = record->holder_next;
+        record_free(semaphore, record);
+    }
     holder_forget(context, semaphore, holder, false);
 }
 

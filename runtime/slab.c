@@ -141,7 +141,7 @@ static void partial_remove(struct slab *slab, struct block *block)
 
 static bool block_is_full(const struct block *block)
 {
-    size_t grain_bytes = (block->size + 1) * SLAB_GRAIN_BYTES;
+    size_t grain_bytes = (size_t)(block->size + 1) * SLAB_GRAIN_BYTES;
     return !block->free && block->untouched + grain_bytes > SLAB_BLOCK_BYTES;
 }
 

@@ -290,7 +290,7 @@ static int make_buffers(struct uring *uring)
     if (result < 0)
         return result;
     io_uring_buf_ring_init(uring->entries);
-    for (uint16_t id = 0; id < DRIVER_RECEIVE_RING_BUFFERS; id++)
+    for (unsigned id = 0; id < DRIVER_RECEIVE_RING_BUFFERS; id++)
         uring->missing[uring->missing_count++] = (uint16_t)(DRIVER_RECEIVE_RING_BUFFERS - 1 - id);
     uring_refill(uring);
     return 0;

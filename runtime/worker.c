@@ -431,9 +431,8 @@ static bool spin(struct worker *worker, uint64_t deadline_ns)
 
 static void wait(struct worker *worker, uint64_t deadline_ns)
 {
-    if (deadline_ns <= worker->now_ns || worker->ready.first)
-        deadline_ns = 0;
-    else if (spin(worker, deadline_ns) || !fall_asleep(worker))
+    bool busy = deadline_ns <= worker->now_ns || worker->ready.first;
+    if (busy || spin(worker, deadline_ns) || !fall_asleep(worker))
         deadline_ns = 0;
     if (!deadline_ns) {
         driver_turn(worker->driver, 0);

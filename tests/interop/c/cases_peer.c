@@ -16,7 +16,7 @@ static int compare_u64(const void *a, const void *b)
 void case_ping(const struct command *command)
 {
     char id[P2P_ID_TEXT_BYTES];
-    size_t wanted = interop_count(command, 1);
+    size_t wanted = interop_count(command, 1), middle = wanted / 2;
     struct p2p_node *node = interop_dial(command, id);
     uint64_t *rtts = calloc(wanted + 1, sizeof(*rtts));
     json_t *fields = json_object();
@@ -30,7 +30,7 @@ void case_ping(const struct command *command)
     for (size_t i = 0; i < wanted && error == 0; i++)
         error = p2p_node_ping(node, &rtts[i], id, TIMEOUT_MS);
     qsort(rtts, wanted, sizeof(*rtts), compare_u64);
-    json_object_set_new(fields, "rttUs", json_real((double)rtts[wanted / 2] / 1000));
+    json_object_set_new(fields, "rttUs", json_real((double)rtts[middle] / 1000));
     json_object_set_new(fields, "security", json_string(interop_settings.plaintext ? "/plaintext/2.0.0" : "/noise"));
     interop_answer_error(command, fields, error);
     free(rtts);
