@@ -13,6 +13,11 @@
 
 enum bench_limits {
     BENCH_RUNS_MAX = 101,
+    BENCH_SECONDS_MAX = 3600,
+    BENCH_COUNT_MAX = 100000000, /* messages that take seconds */
+    BENCH_PARALLEL_MAX = 1000,   /* threads; a node and a socket each */
+    BENCH_WORKERS_MAX = 64,      /* of a runtime */
+    BENCH_CPU_MAX = 1023,        /* of a cpu_set_t */
 };
 
 struct bench_options {

@@ -68,7 +68,8 @@ static void connect_many(const struct bench_options *options, const char *comman
     cpu_s = bench_cpu_s(listener.pid);
     begin_s = bench_now_s();
     for (unsigned i = 0; i < parallel; i++)
-        pthread_create(&diallers[i].thread, NULL, dial, &diallers[i]);
+        if (pthread_create(&diallers[i].thread, NULL, dial, &diallers[i]) != 0)
+            bench_die("no more threads than %u; give a smaller --parallel", i);
     for (unsigned i = 0; i < parallel; i++)
         pthread_join(diallers[i].thread, NULL);
     total = total / parallel * parallel;

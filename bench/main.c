@@ -92,6 +92,27 @@ struct parsing {
     const char *argument;
 };
 
+/* `what` names the option in the complaint. */
+static unsigned number(struct argp_state *state, const char *what, const char *argument, unsigned least, unsigned most)
+{
+    char *end;
+    long value = strtol(argument, &end, 10);
+
+    if (end == argument || *end != '\0' || value < (long)least || value > (long)most)
+        argp_error(state, "--%s: '%s' is not a number from %u to %u", what, argument, least, most);
+    return (unsigned)value;
+}
+
+static double seconds_of(struct argp_state *state, const char *argument)
+{
+    char *end;
+    double value = strtod(argument, &end);
+
+    if (end == argument || *end != '\0' || !(value > 0) || value > BENCH_SECONDS_MAX)
+        argp_error(state, "--seconds: '%s' is not a number above 0, up to %d", argument, BENCH_SECONDS_MAX);
+    return value;
+}
+
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct parsing *parsing = state->input;
@@ -99,16 +120,16 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
     switch (key) {
     case 'r':
-        options->runs = (unsigned)atoi(argument);
+        options->runs = number(state, "runs", argument, 1, BENCH_RUNS_MAX);
         break;
     case 's':
-        options->seconds = atof(argument);
+        options->seconds = seconds_of(state, argument);
         break;
     case 'c':
-        options->count = (unsigned)atoi(argument);
+        options->count = number(state, "count", argument, 1, BENCH_COUNT_MAX);
         break;
     case 'p':
-        options->parallel = (unsigned)atoi(argument);
+        options->parallel = number(state, "parallel", argument, 1, BENCH_PARALLEL_MAX);
         break;
     case 'a':
         options->against = argument;
@@ -117,10 +138,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->driver = argument;
         break;
     case 'w':
-        options->workers = (unsigned)atoi(argument);
+        options->workers = number(state, "workers", argument, 1, BENCH_WORKERS_MAX);
         break;
     case 'P':
-        options->pin = atoi(argument);
+        options->pin = (int)number(state, "pin", argument, 0, BENCH_CPU_MAX);
         break;
     case 'j':
         options->json = true;
@@ -136,10 +157,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_END:
         if (parsing->row == NULL)
             argp_error(state, "say which: run, or one of msg, bulk, handshake, ping and idle");
-        if (options->runs == 0 || options->runs > BENCH_RUNS_MAX || options->seconds <= 0)
-            argp_error(state, "--runs takes 1 to %d, --seconds more than 0", BENCH_RUNS_MAX);
-        if (options->workers == 0)
-            argp_error(state, "--workers takes 1 or more");
+        if (parsing->row != NULL && strcmp(parsing->row, "handshake") == 0 && options->count > 0 &&
+            options->count < options->parallel)
+            argp_error(state, "--count: %u is less than --parallel %u; each makes at least one", options->count,
+                       options->parallel);
         break;
     default:
         return ARGP_ERR_UNKNOWN;
