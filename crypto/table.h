@@ -9,7 +9,7 @@
  *
  * Open addressing, linear probing, XXH3 with a seed from the driver's entropy:
  * a peer cannot choose our collisions.  It grows by doubling (at 3/4 full) up
- * to its bound, and never shrinks; a table without entries holds no memory.
+ * to its bound, and never shrinks; one that never had an entry holds no memory.
  * Growing moves all entries at once: reserve what the data path will need.
  *
  * The order of iteration depends on the seed: it must reach no decision, no

@@ -8,8 +8,9 @@
 /* The door to the world: sockets, time, chance, sleep.  Three drivers stand
  * behind it: io_uring, epoll, and the simulator (driver_sim.h).  All calls are
  * made by the thread that turns the driver, always the same one (io_uring
- * asserts so), but driver_wake(), which any thread may make, and driver_new()
- * and driver_free(), before its first and after its last turn.
+ * asserts so), but: driver_wake(), which any thread may make; clocks and entropy,
+ * too, in a runtime with threads; and making and freeing it, before its first
+ * and after its last turn.
  *
  * Sockets are small integers that only their driver understands (a descriptor
  * for the real ones).  An operation names the actor that its completion goes
@@ -43,7 +44,9 @@ enum driver_listen_flags {
 };
 
 enum driver_limits {
-    DRIVER_RECEIVE_RING_BUFFERS = 512,       /* a worker's multishot receive ring, of BUFFER_SMALL_BYTES */
+    /* A worker's multishot receive ring, of BUFFER_SMALL_BYTES: what comes at
+     * 1 GB/s in the 2 ms that a turn may take. */
+    DRIVER_RECEIVE_RING_BUFFERS = 512,
     DRIVER_LISTEN_BACKLOG_CONNECTIONS = 1024, /* rust's; net.core.somaxconn cuts it */
     DRIVER_NOTSENT_LOWAT_BYTES = 262144,     /* keeps pongs near the wire; one large send */
     DRIVER_SOCKETS_MAX = 1 << 20,            /* the kernel's fs.nr_open: beyond, -EMFILE */

@@ -184,8 +184,8 @@ struct runtime {
     int64_t foreign_used;   /* atomic: credits lent */
     int stopping;           /* atomic */
     int64_t scopes;         /* atomic */
-    struct log *log;         /* atomic, made with the first sink */
-    struct offload *offload; /* atomic, made with the first job */
+    struct log *log;         /* made with the first sink: who has a target sees it */
+    struct offload *offload; /* made with the first job: who has a job sees it */
     pthread_mutex_t lock;    /* for making these two, and for what follows */
     pthread_cond_t changed;
     unsigned threads, threads_ready, threads_ended;

@@ -14,8 +14,8 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 enum log_limits {
-    LOG_LINE_BYTES_MAX = 512,  /* longer ones are cut, with "..." */
-    LOG_RING_LINES = 1024,     /* per worker */
+    LOG_LINE_BYTES_MAX = 512,  /* ours: an address, two ids and room; longer ones are cut, with "..." */
+    LOG_RING_LINES = 1024,     /* per worker; ours: half a MiB, the lines of a bad second */
 };
 
 /* How long the end of a scope or a runtime waits for a sink that hangs. */

@@ -7,8 +7,8 @@
  * never waits for a disk. */
 
 enum offload_limits {
-    OFFLOAD_JOBS_MAX = 1024, /* waiting, per runtime */
-    OFFLOAD_THREADS = 2,     /* started with the first job */
+    OFFLOAD_JOBS_MAX = 1024, /* waiting, at work or in the mail, per runtime; ours: one for each of many nodes */
+    OFFLOAD_THREADS = 2,     /* started with the first job; a disk that hangs may have one of them */
 };
 
 /* Runs `job(argument, result)` on an offload thread; the calling actor gets

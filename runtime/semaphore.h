@@ -9,8 +9,10 @@
  * the notice of the holder's death, never by both. */
 
 enum semaphore_limits {
-    SEMAPHORE_WAITERS_MAX = 4096, /* beyond: the request is answered with 0 permits at once */
-    SEMAPHORE_HOLDERS_MAX = 65536,
+    /* Ours: who waits behind so many gives up before it is served.  Beyond, a
+     * request is answered with 0 permits at once. */
+    SEMAPHORE_WAITERS_MAX = 4096,
+    SEMAPHORE_HOLDERS_MAX = 65536, /* ours: what a semaphore without limit may grant; others have fewer permits */
 };
 
 enum semaphore_priority {
@@ -36,8 +38,10 @@ int semaphore_spawn(struct worker *worker, struct actor_ref *ref, struct scope *
  * ordered by priority, then age.  MESSAGE_GONE when the semaphore is no more. */
 void semaphore_acquire(struct actor_context *context, struct actor_ref semaphore, uint32_t request_id,
                        enum semaphore_priority priority);
-/* Gives back one permit, or, if it is still waiting, takes the request back
- * (no GRANT comes after the answer MESSAGE_GONE to request_id). */
+/* Gives back one permit, or, if it is still waiting, takes the request back:
+ * then MESSAGE_GONE answers request_id, and no GRANT comes after it.  A GRANT
+ * that was on its way comes instead of GONE, and is void.  A release of what is
+ * not there does nothing. */
 void semaphore_release(struct actor_context *context, struct actor_ref semaphore, uint32_t request_id);
 /* On the semaphore's own worker. */
 void semaphore_stats_read(struct worker *worker, struct actor_ref semaphore, struct semaphore_stats *out);

@@ -10,9 +10,9 @@
  * of them: there a runtime is inert, and not to be touched. */
 
 enum worker_limits {
-    WORKER_LANE_MESSAGES = 4096,         /* of each ordered pair of workers */
-    WORKER_LANE_CONTROL_RESERVE = 1024,  /* of them kept for messages that cannot fail */
-    WORKER_FOREIGN_MESSAGES_MAX = 65536, /* credits of the threads outside, per runtime */
+    WORKER_LANE_MESSAGES = 4096,         /* of each ordered pair of workers: the batches of 64 actors */
+    WORKER_LANE_CONTROL_RESERVE = 1024,  /* of them kept for messages that cannot fail: one for three of the others */
+    WORKER_FOREIGN_MESSAGES_MAX = 65536, /* credits of the threads outside, per runtime: 16 lanes' worth */
     /* What waking a sleeping CPU costs (30 to 47 us on virtual machines): so a
      * spin in vain costs no more than the sleep it was to save. */
     WORKER_SPIN_NS_MAX = 30000,          /* and only after work in the last WORKER_SPIN_AFTER_NS */
