@@ -119,7 +119,6 @@ struct worker_event {
     const char *b;
 };
 
-/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): what others write has lines of its own */
 struct worker {
     struct runtime *runtime;
     unsigned index;
