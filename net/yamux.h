@@ -99,9 +99,9 @@ struct yamux_chunk {
 };
 
 /* Room that windows may grow into beyond the first 256 KiB, shared by whoever
- * holds a pointer to it (the connections of a node on one worker). */
+ * holds a pointer to it (the connections of a node, on all workers). */
 struct yamux_budget {
-    uint64_t used_bytes;
+    uint64_t used_bytes; /* atomic, relaxed: it counts and orders nothing */
     uint64_t max_bytes;
 };
 

@@ -141,28 +141,48 @@ void yamux_stream_withdraw(struct yamux *yamux, struct yamux_stream *stream)
 
 /* ---- windows ---- */
 
-static uint64_t budget_left(const struct yamux_budget *budget)
+static void budget_return(struct yamux_budget *budget, uint32_t bytes)
 {
-    return budget->used_bytes < budget->max_bytes ? budget->max_bytes - budget->used_bytes : 0;
+    uint64_t before;
+
+    if (budget == NULL || bytes == 0)
+        return;
+    before = __atomic_fetch_sub(&budget->used_bytes, bytes, __ATOMIC_RELAXED);
+    assert(before >= bytes);
+}
+
+/* Takes as much of `wanted` as is left: all, a part that is worth it, or nothing. */
+static uint32_t budget_take(struct yamux_budget *budget, uint32_t wanted)
+{
+    uint64_t used, left;
+    uint32_t taken;
+
+    if (budget == NULL)
+        return wanted;
+    used = __atomic_load_n(&budget->used_bytes, __ATOMIC_RELAXED);
+    do {
+        left = used < budget->max_bytes ? budget->max_bytes - used : 0;
+        taken = least(wanted, left);
+        if (taken < YAMUX_WINDOW_GROWTH_BYTES_MIN)
+            return 0;
+    } while (!__atomic_compare_exchange_n(&budget->used_bytes, &used, used + taken, true, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+    return taken;
 }
 
 /* As go: double it when its half was used up within four round trips, for then
  * the peer may have been waiting for us. */
 void yamux_stream_grow(struct yamux *yamux, struct yamux_stream *stream, uint64_t now_ns)
 {
-    struct yamux_budget *budget = yamux->budget;
     uint32_t growth = least(stream->recv_window_max, YAMUX_WINDOW_BYTES_MAX - stream->recv_window_max);
 
     if (yamux->rtt_ns == 0 || now_ns - stream->window_since_ns >= YAMUX_WINDOW_GROWTH_RTTS * yamux->rtt_ns)
         return;
     assert(yamux->window_growth_bytes <= yamux->window_growth_max);
     growth = least(growth, yamux->window_growth_max - yamux->window_growth_bytes);
-    if (budget != NULL)
-        growth = least(growth, budget_left(budget));
     if (growth < YAMUX_WINDOW_GROWTH_BYTES_MIN)
         return;
-    if (budget != NULL)
-        budget->used_bytes += growth;
+    growth = budget_take(yamux->budget, growth);
     yamux->window_growth_bytes += growth;
     stream->recv_window_max += growth;
     stream->recv_consumed += growth;
@@ -174,9 +194,6 @@ void yamux_stream_shrink(struct yamux *yamux, struct yamux_stream *stream)
 
     assert(yamux->window_growth_bytes >= growth);
     yamux->window_growth_bytes -= growth;
-    if (yamux->budget != NULL) {
-        assert(yamux->budget->used_bytes >= growth);
-        yamux->budget->used_bytes -= growth;
-    }
+    budget_return(yamux->budget, growth);
     stream->recv_window_max = YAMUX_WINDOW_BYTES_MIN;
 }

@@ -1,5 +1,9 @@
 #include "yamux_support.h"
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 /* ---- windows ---- */
 
 TEST(Yamux, UpdatesTheWindowWhenHalfWasConsumed)
@@ -149,6 +153,35 @@ TEST(Yamux, GrowthStaysWithinTheConnectionAndTheBudget)
             EXPECT_LT(budget.used_bytes, 600000u);
         }
     }
+    EXPECT_EQ(budget.used_bytes, 0u);
+}
+
+/* Connections of several workers grow from one budget. */
+TEST(Yamux, ABudgetIsSharedBetweenThreads)
+{
+    enum { CONNECTIONS = 4, CYCLES = 8 };
+    const uint64_t rtt_ns = 50000000;
+    struct yamux_budget budget = {0, 600000};
+    std::atomic<uint64_t> most{0};
+    std::vector<std::thread> threads;
+
+    for (int i = 0; i < CONNECTIONS; i++)
+        threads.emplace_back([&] {
+            for (int cycle = 0; cycle < CYCLES; cycle++) {
+                Peer client(true), server(false, &budget);
+                Stream *stream = client.open();
+                settle(client, server);
+                measure_rtt(client, server, rtt_ns);
+                rounds(client, server, *stream, 2, rtt_ns);
+                uint64_t used = __atomic_load_n(&budget.used_bytes, __ATOMIC_RELAXED), before = most;
+                while (used > before && !most.compare_exchange_weak(before, used))
+                    ;
+            }
+        });
+    for (std::thread &thread : threads)
+        thread.join();
+    EXPECT_GT(most, 0u);
+    EXPECT_LE(most, budget.max_bytes);
     EXPECT_EQ(budget.used_bytes, 0u);
 }
 
