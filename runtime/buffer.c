@@ -15,6 +15,8 @@
 
 enum { KINDS = 3, PAGE = 4096 };
 
+#define SQUEEZED UINT32_MAX /* buffer.begin of a free one: its pages are with the system */
+
 static const uint32_t kind_bytes[KINDS] = {BUFFER_SMALL_BYTES, BUFFER_MEDIUM_BYTES, BUFFER_LARGE_BYTES};
 static const uint32_t kind_count[KINDS] = {BUFFER_CHUNK_BYTES / BUFFER_SMALL_BYTES, 8, 2};
 
@@ -174,6 +176,7 @@ static void take_home(struct buffer_pool *pool, struct buffer *buffer)
         list_push_front(list, chunk);
     }
     buffer->next = chunk->free;
+    buffer->begin = 0;
     chunk->free = buffer;
     pool->stats.bytes_live -= buffer->capacity;
     pool->stats.buffers_live--;
@@ -308,6 +311,51 @@ void buffer_pool_collect(struct buffer_pool *pool, uint64_t now_ns)
         return;
     pool->next_trim_ns = now_ns + BUFFER_IDLE_NS / 8;
     trim(pool, now_ns);
+}
+
+static bool is_waste(const struct buffer *buffer)
+{
+    return __atomic_load_n(&buffer->refs, __ATOMIC_ACQUIRE) == 0 && buffer->begin != SQUEEZED;
+}
+
+/* The whole pages of [begin, end). */
+static void give_pages_back(uint8_t *begin, uint8_t *end)
+{
+    uintptr_t first = ((uintptr_t)begin + PAGE - 1) / PAGE * PAGE, last = (uintptr_t)end / PAGE * PAGE;
+
+    if (first < last)
+        (void)madvise((void *)first, last - first, MADV_DONTNEED); /* else they stay ours */
+}
+
+static void squeeze_chunk(struct chunk *chunk)
+{
+    uint32_t count = kind_count[chunk->kind];
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t *begin = chunk->buffers[i].buffer.data;
+        uint32_t run = 0;
+
+        for (; i + run < count && is_waste(&chunk->buffers[i + run].buffer); run++)
+            chunk->buffers[i + run].buffer.begin = SQUEEZED;
+        give_pages_back(begin, begin + (size_t)run * kind_bytes[chunk->kind]);
+        i += run;
+    }
+}
+
+void buffer_pool_squeeze(struct buffer_pool *pool)
+{
+    take_returned(pool);
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        struct chunk *chunk = pool->lists[kind].first, *next;
+
+        for (; chunk; chunk = next) {
+            next = chunk->next;
+            if (chunk->live == 0)
+                chunk_free(pool, chunk);
+            else
+                squeeze_chunk(chunk);
+        }
+    }
 }
 
 uint64_t buffer_pool_deadline(const struct buffer_pool *pool)

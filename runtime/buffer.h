@@ -61,6 +61,9 @@ void buffer_pool_stats_read(const struct buffer_pool *pool, struct buffer_pool_s
 /* Takes home what other threads returned, and gives idle chunks back; the
  * worker calls it once a turn (cheap when there is nothing). */
 void buffer_pool_collect(struct buffer_pool *pool, uint64_t now_ns);
+/* Memory is short: all that is not lent out goes back to the system now, free
+ * buffers of chunks in use as well.  Their next use costs page faults. */
+void buffer_pool_squeeze(struct buffer_pool *pool);
 /* When to collect next though nothing happens; UINT64_MAX: no chunk is idle. */
 uint64_t buffer_pool_deadline(const struct buffer_pool *pool);
 

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <cstring>
+#include <string>
+#include <sys/mman.h>
 #include <thread>
 #include <vector>
 
@@ -128,6 +130,68 @@ TEST(BufferPool, GivesIdleChunksBack)
     buffer_pool_collect(pool.pool, now_ns + 4 * BUFFER_IDLE_NS);
     EXPECT_EQ(pool.stats().bytes_mapped, 0u);
     EXPECT_EQ(buffer_pool_deadline(pool.pool), UINT64_MAX);
+}
+
+/* Pages of the range that are in memory. */
+size_t resident(const uint8_t *begin, size_t bytes)
+{
+    std::vector<unsigned char> pages((bytes + 4095) / 4096);
+    size_t count = 0;
+    EXPECT_EQ(mincore(const_cast<uint8_t *>(begin), bytes, pages.data()), 0);
+    for (unsigned char page : pages)
+        count += page & 1;
+    return count;
+}
+
+TEST(BufferPool, SqueezedGivesBackAllThatIsNotLent)
+{
+    Pool pool;
+    std::vector<buffer *> all;
+    std::vector<uint8_t *> freed;
+    for (int i = 0; i < 200; i++)
+        all.push_back(buffer_new(pool.pool, 4096));
+    for (buffer *b : all)
+        memset(b->data, 'x', b->capacity);
+    for (size_t i = 0; i < all.size(); i++) { /* all but every tenth, and some whole chunks */
+        if (i < 130 && i % 10 == 0)
+            continue;
+        freed.push_back(all[i]->data);
+        buffer_unref(all[i]);
+    }
+    buffer_pool_squeeze(pool.pool);
+    for (size_t i = 0; i < 130; i += 10)
+        EXPECT_EQ(std::string(reinterpret_cast<char *>(all[i]->data), 4096), std::string(4096, 'x'));
+    EXPECT_EQ(resident(all[1]->data, 9 * 4096), 0u);
+    EXPECT_LE(pool.stats().bytes_mapped, 3 * (BUFFER_CHUNK_BYTES + 2 * 4096u));
+    buffer_pool_squeeze(pool.pool); /* nothing is left to give */
+    std::vector<buffer *> again;
+    for (int i = 0; i < 200; i++) {
+        again.push_back(buffer_new(pool.pool, 4096));
+        memset(again.back()->data, 'y', 4096);
+    }
+    for (size_t i = 0; i < 130; i += 10) {
+        EXPECT_EQ(all[i]->data[4095], 'x');
+        buffer_unref(all[i]);
+    }
+    for (buffer *b : again)
+        buffer_unref(b);
+    buffer_pool_squeeze(pool.pool);
+    EXPECT_EQ(pool.stats().bytes_mapped, 0u);
+}
+
+TEST(BufferPool, SqueezesLargeBuffersToo)
+{
+    Pool pool;
+    buffer *kept = buffer_new(pool.pool, BUFFER_LARGE_BYTES), *gone = buffer_new(pool.pool, BUFFER_LARGE_BYTES);
+    memset(kept->data, 'x', BUFFER_LARGE_BYTES);
+    memset(gone->data, 'x', BUFFER_LARGE_BYTES);
+    uint8_t *page = reinterpret_cast<uint8_t *>((reinterpret_cast<uintptr_t>(gone->data) + 4095) & ~uintptr_t(4095));
+    buffer_unref(gone);
+    buffer_pool_squeeze(pool.pool);
+    EXPECT_EQ(resident(page, 67 * 4096), 0u);
+    for (uint32_t i = 0; i < BUFFER_LARGE_BYTES; i++)
+        ASSERT_EQ(kept->data[i], 'x') << i;
+    buffer_unref(kept);
 }
 
 TEST(BufferPool, ASleepingOwnerIsToldWhenToCollect)
