@@ -22,6 +22,7 @@ static int init(struct p2p_config *config)
         .status_interval_ms = CONFIG_STATUS_INTERVAL_MS,
         .streams_max = CONFIG_STREAMS_MAX,
         .connection_memory_bytes = SESSION_RECV_BYTES_MAX,
+        .memory_bytes = NODE_MEMORY_BYTES_MAX,
         .security = true,
         .log_level = P2P_LOG_INFO,
     };
@@ -307,6 +308,14 @@ int p2p_config_connection_memory(struct p2p_config *config, uint64_t bytes)
     if (bytes < CONFIG_CONNECTION_MEMORY_BYTES_MIN)
         return P2P_ERR_CALL_INVALID;
     config->connection_memory_bytes = bytes;
+    return 0;
+}
+
+int p2p_config_memory(struct p2p_config *config, uint64_t bytes)
+{
+    if (bytes < CONFIG_MEMORY_BYTES_MIN || bytes > INT64_MAX / 2)
+        return P2P_ERR_CALL_INVALID;
+    config->memory_bytes = bytes;
     return 0;
 }
 

@@ -13,6 +13,7 @@ enum config_limits {
     CONFIG_CONNECTION_TIMEOUT_MS = 30000,   /* ConnectionTimeout */
     CONFIG_STATUS_INTERVAL_MS = 30000,
     CONFIG_CONNECTION_MEMORY_BYTES_MIN = 262144, /* yamux's first window: less could serve no stream */
+    CONFIG_MEMORY_BYTES_MIN = 4194304, /* a few connections with a stream each, and the buffers they send from */
     CONFIG_PATH_BYTES_MAX = 4096,           /* PATH_MAX */
 };
 

@@ -26,6 +26,7 @@ struct local {
     struct cache slices;
     struct cache buffers;
     struct cache negotiations;
+    struct session *sessions;   /* of this worker, all nodes */
     struct session_handshake *handshakes; /* under way on this worker */
     struct interfaces *interfaces;        /* of the nodes with their home here; the first watches for all */
     uint64_t handshake_turn;    /* the turn that handshake_ns counts in */

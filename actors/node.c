@@ -139,9 +139,10 @@ static int make_parts(struct p2p_node *node, struct p2p_error_text *text)
         return error;
     app_wake_with(node->app, rouse, node->runtime);
     node->registry = registry_new(node, node->hash_seed);
+    node->memory = memory_new(node->config.memory_bytes, runtime_workers(node->runtime));
     node->own->protocols = protocols_new();
     node->own->addresses = addresses_new();
-    if (!node->registry || !node->own->protocols || !node->own->addresses)
+    if (!node->registry || !node->memory || !node->own->protocols || !node->own->addresses)
         return P2P_ERR_CALL_NOMEM;
     if (!is_simulated(node))
         node->own->descriptors_max = descriptors_max();
@@ -162,6 +163,7 @@ static void free_parts(struct p2p_node *node)
     app_free(node->app);
     protocols_free(own->protocols);
     addresses_free(own->addresses);
+    memory_unref(node->memory);
     noise_static_free(node->statics);
     key_free(node->key);
     if (own->runtime)

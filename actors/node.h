@@ -1,6 +1,7 @@
 #ifndef ACTORS_NODE_H
 #define ACTORS_NODE_H
 
+#include "actors/memory.h"
 #include "chorus/p2p.h"
 #include "crypto/key.h"
 #include "crypto/noise.h"
@@ -28,6 +29,8 @@ enum node_limits {
     NODE_CLOSE_FLUSH_NS = 1000000000ull,          /* the way down: GoAway and flush */
     NODE_CLOSE_DRAIN_NS = 200000000ull,           /* and the peer's FIN */
     NODE_ANNOUNCE_ADDRESSES_MAX = 64,
+    NODE_MEMORY_BYTES_MAX = 268435456, /* default of what all connections hold together: 16 of them at their own
+                                        * bound, and a quarter of a machine of 1 GiB */
 };
 
 struct registry;
@@ -51,6 +54,7 @@ struct p2p_config {
     uint32_t status_interval_ms;
     uint32_t streams_max; /* of ours on one connection */
     uint64_t connection_memory_bytes;
+    uint64_t memory_bytes;
     bool security, serve_perf, serve_echo;
     unsigned workers;
     enum p2p_driver driver;
@@ -74,6 +78,9 @@ enum node_counter {
     NODE_STREAMS_LIVE,     /* a gauge */
     NODE_SESSIONS_LIVE,    /* a gauge: sessions, handshakes included */
     NODE_STREAM_BYTES_HELD, /* a gauge: received and not read, or queued and not sent */
+    NODE_MEMORY_HELD,      /* a gauge: by connections; see memory.h */
+    NODE_MEMORY_DRAWN,     /* a gauge: credit for it */
+    NODE_CONNECTIONS_SHED, /* closed because the node was over its memory */
     NODE_COUNTERS,
 };
 
@@ -98,6 +105,7 @@ struct p2p_node {
     uint64_t hash_seed;
     struct registry *registry;
     struct app *app;
+    struct memory *memory;
     /* Gauges that admission looks at; atomic. */
     int64_t connections;        /* secured or in handshake, both directions */
     int64_t handshakes_in;      /* inbound, under way */

@@ -6,6 +6,7 @@
 #include "actors/interfaces.h"
 #include "actors/listener.h"
 #include "actors/resolver.h"
+#include "actors/shedder.h"
 #include "actors/status_reporter.h"
 #include "actors/text.h"
 #include "runtime/log.h"
@@ -91,7 +92,7 @@ static int spawn_services(struct actor_context *context, struct root *root)
         .reserved = node->config.dials_max > 1,
     };
     struct dialer_setup setup;
-    struct actor_ref dialer = {0};
+    struct actor_ref dialer = {0}, shedder = {0};
     int error = semaphore_spawn(context->worker, &setup.permits, context->scope, &permits);
 
     if (!error)
@@ -101,14 +102,18 @@ static int spawn_services(struct actor_context *context, struct root *root)
     if (!error)
         error = spawn(context, root, &dialer, &dialer_class, GROUP_DIALER, &setup);
     if (!error)
+        error = spawn(context, root, &shedder, &shedder_class, GROUP_SERVICES, NULL);
+    if (!error)
         error = spawn(context, root, NULL, &connection_manager_class, GROUP_CONNECTIONS, NULL);
     /* A node that listens nowhere has no addresses that could change. */
     if (!error && (!node->config.listen_set || node->config.listen_count > 0))
         error = spawn(context, root, NULL, &interfaces_class, GROUP_SERVICES, NULL);
     if (!error)
         error = spawn(context, root, NULL, &status_reporter_class, GROUP_SERVICES, NULL);
-    if (!error)
+    if (!error) {
         node->own->dialer = dialer;
+        node->own->shedder = shedder;
+    }
     return error;
 }
 

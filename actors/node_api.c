@@ -291,6 +291,8 @@ enum gauge {
     GAUGE_ACTORS_LIVE,
     GAUGE_MESSAGES_DROPPED,
     GAUGE_EVENTS_DROPPED,
+    GAUGE_MEMORY_LEFT,
+    GAUGE_MEMORY_MAX,
     GAUGES,
 };
 
@@ -307,12 +309,17 @@ static const char *const counter_names[GAUGES] = {
     [NODE_STREAMS_LIVE] = "streams",
     [NODE_SESSIONS_LIVE] = "sessions",
     [NODE_STREAM_BYTES_HELD] = "stream_bytes_held",
+    [NODE_MEMORY_HELD] = "memory_held",
+    [NODE_MEMORY_DRAWN] = "memory_drawn",
+    [NODE_CONNECTIONS_SHED] = "connections_shed",
     [GAUGE_PEERS] = "peers",
     [GAUGE_CONNECTIONS] = "connections",
     [GAUGE_HANDSHAKES_IN] = "handshakes_in",
     [GAUGE_ACTORS_LIVE] = "actors",
     [GAUGE_MESSAGES_DROPPED] = "messages_dropped",
     [GAUGE_EVENTS_DROPPED] = "events_dropped",
+    [GAUGE_MEMORY_LEFT] = "memory_left",
+    [GAUGE_MEMORY_MAX] = "memory_max",
 };
 
 static int64_t read_counter(struct p2p_node *node, unsigned counter)
@@ -333,6 +340,10 @@ static int64_t read_counter(struct p2p_node *node, unsigned counter)
         return (int64_t)stats.actors_live;
     case GAUGE_MESSAGES_DROPPED:
         return (int64_t)stats.messages_dropped;
+    case GAUGE_MEMORY_LEFT:
+        return __atomic_load_n(&node->memory->left_bytes, __ATOMIC_RELAXED);
+    case GAUGE_MEMORY_MAX:
+        return (int64_t)node->memory->max_bytes;
     default:
         return (int64_t)app_dropped(node->app);
     }

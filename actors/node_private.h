@@ -38,6 +38,7 @@ struct node_private {
     struct waiter **close_waiters;
     size_t close_waiter_count;
     struct actor_ref dialer;
+    struct actor_ref shedder;
 };
 
 #endif

@@ -189,10 +189,13 @@ void registry_free(struct registry *registry)
 }
 
 /* Told under the mutex, so that events keep the order of what happened. */
-static void tell_app(struct registry *registry, enum p2p_event_type type, const struct peer_id *id, int error)
+static void tell_app(struct registry *registry, enum p2p_event_type type, const struct peer_id *id, int error,
+                     const struct p2p_error_text *why)
 {
     struct p2p_event event = {.type = type, .error = error};
 
+    if (why)
+        event.text = *why;
     peer_id_to_text(id, event.id);
     app_push(registry->node->app, &event);
 }
@@ -233,7 +236,7 @@ static int add_locked(struct registry *registry, struct connection *connection, 
     peer->connections = connection;
     registry->connection_count++;
     if (peer->connection_count++ == 0)
-        tell_app(registry, P2P_EVENT_PEER_CONNECTED, id, 0);
+        tell_app(registry, P2P_EVENT_PEER_CONNECTED, id, 0, NULL);
     return 0;
 }
 
@@ -260,7 +263,8 @@ static struct connection **find_connection(struct peer *peer, struct actor_ref s
     return NULL;
 }
 
-void registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error)
+void registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error,
+                     const struct p2p_error_text *why)
 {
     pthread_mutex_lock(&registry->mutex);
     struct peer *peer = find_peer(registry, id);
@@ -272,7 +276,7 @@ void registry_remove(struct registry *registry, struct actor_ref session, const 
         registry->connection_count--;
         if (--peer->connection_count == 0) {
             unlink_peer(registry, peer);
-            tell_app(registry, P2P_EVENT_PEER_DISCONNECTED, id, error);
+            tell_app(registry, P2P_EVENT_PEER_DISCONNECTED, id, error, why);
             free_peer(registry, peer, P2P_ERR_CALL_NOT_FOUND);
         } else {
             settle_awaiters(peer);
@@ -306,7 +310,7 @@ void registry_identified(struct registry *registry, struct actor_ref session, co
         if (registry_told_set(&peer->told, &registry->interns, result, &peer->id, &remote) == 0) {
             (*at)->identified = true;
             if (first)
-                tell_app(registry, P2P_EVENT_PEER_IDENTIFIED, id, 0);
+                tell_app(registry, P2P_EVENT_PEER_IDENTIFIED, id, 0, NULL);
             finish_awaiters(peer, 0);
         }
     }

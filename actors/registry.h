@@ -34,8 +34,10 @@ void registry_free(struct registry *registry);
 /* A secured and multiplexed connection.  Any worker.  0, P2P_ERR_CONN_LIMIT,
  * P2P_ERR_NODE_CLOSING or P2P_ERR_CALL_NOMEM: then the session closes. */
 int registry_add(struct registry *registry, const struct registry_connection *connection);
-/* `error` is why it ended.  No-op when it is not there. */
-void registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error);
+/* `error` is why it ended, and `why` a sentence about it (may be NULL, or
+ * empty).  No-op when it is not there. */
+void registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error,
+                     const struct p2p_error_text *why);
 /* It is about to end, or all of the peer's are (`session` NULL): it stays
  * listed, but carries nothing new.  No-op when it is not there. */
 void registry_retire(struct registry *registry, const struct actor_ref *session, const struct peer_id *id);

@@ -2,6 +2,7 @@
 
 #include "actors/probes.h"
 #include "actors/registry.h"
+#include "actors/text.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -69,6 +70,23 @@ static void count(struct session *session, enum node_counter counter, int64_t de
 
 /* ---- Beginning ---------------------------------------------------------- */
 
+static void join_worker(struct session *session)
+{
+    struct local *local = session->local;
+
+    session->next = local->sessions;
+    if (session->next != NULL)
+        session->next->previous = session;
+    local->sessions = session;
+}
+
+static void leave_worker(struct session *session)
+{
+    *(session->previous != NULL ? &session->previous->next : &session->local->sessions) = session->next;
+    if (session->next != NULL)
+        session->next->previous = session->previous;
+}
+
 static int on_init(struct actor_context *context, void *state, const void *argument)
 {
     struct session *session = state;
@@ -83,14 +101,17 @@ static int on_init(struct actor_context *context, void *state, const void *argum
     session->socket = -1;
     session->last_recv_ns = context->now_ns;
     session->opened_ns = context->now_ns;
-    if (accepted == NULL)
+    if (accepted == NULL) {
+        join_worker(session);
         return 0; /* dialled: the first message says where */
+    }
     set_remote(session, accepted->remote);
     error = session_handshake_begin(session, false, NULL, context->now_ns + NODE_HANDSHAKE_NS_MAX);
     if (error != 0) {
         session_handshake_free(session); /* no fini comes */
         return error;
     }
+    join_worker(session);
     session->socket = accepted->socket;
     session->flags |= SESSION_COUNTED_HANDSHAKE;
     session->phase = SESSION_SECURING;
@@ -260,8 +281,18 @@ static void release_counts(struct session *session)
     count(session, session->flags & SESSION_REGISTERED ? NODE_CONNECTIONS_CLOSED : NODE_HANDSHAKES_FAILED, 1);
 }
 
+/* For the application: which limit was met. */
+static void explain_end(const struct session *session, struct p2p_error_text *out)
+{
+    out->text[0] = '\0';
+    if (session->flags & SESSION_SHED)
+        text_set(out, "the node's memory of %llu bytes (p2p_config_memory) was used up, and this connection held most "
+                 "of it; read its streams, or raise the limit", (unsigned long long)session->node->memory->max_bytes);
+}
+
 void session_end(struct session *session, int error)
 {
+    struct p2p_error_text why;
     bool orderly = error == P2P_ERR_CONN_CLOSED || error == P2P_ERR_CONN_GOAWAY ||
                    session->phase == SESSION_DRAINING;
 
@@ -272,11 +303,12 @@ void session_end(struct session *session, int error)
         session->error = error;
     error = session->error;
     log_end(session, error);
-    session_fail_streams(session, error);
+    session_fail_streams(session, error, false);
     session_ping_free(session, error);
     session_identify_free(session);
+    explain_end(session, &why);
     if (session->flags & SESSION_REGISTERED)
-        registry_remove(session->node->registry, session->self, &session->peer, error);
+        registry_remove(session->node->registry, session->self, &session->peer, error, &why);
     release_counts(session);
     tell_dialer(session, error);
     if (session->socket >= 0)
@@ -312,6 +344,10 @@ static void on_fini(struct actor_context *context, void *state)
     session_handshake_free(session);
     buffer_unref(session->record);
     buffer_unref(session->sending);
+    session->record = session->sending = NULL;
+    session->flags &= ~(uint32_t)SESSION_RECEIVING_INTO;
+    session_count_memory(session);
+    leave_worker(session);
     yamux_fini(&session->yamux);
     noise_keys_wipe(&session->keys);
 }
@@ -416,6 +452,8 @@ static uint64_t phase_deadline(const struct session *session)
     return UINT64_MAX;
 }
 
+enum { PAUSE_NS = 1000000 }; /* between looks whether bulk may go on: a connection is closed in less */
+
 static void set_deadline(struct actor_context *context, struct session *session)
 {
     uint64_t deadline_ns = phase_deadline(session);
@@ -424,6 +462,8 @@ static void set_deadline(struct actor_context *context, struct session *session)
     deadline_ns = earliest(deadline_ns, stall_deadline(session));
     deadline_ns = earliest(deadline_ns, bulk_deadline(session));
     deadline_ns = earliest(deadline_ns, session_streams_deadline(session));
+    if (session->flags & SESSION_PAUSED)
+        deadline_ns = earliest(deadline_ns, context->now_ns + PAUSE_NS);
     if (session->flags & SESSION_DEFERRED)
         deadline_ns = context->now_ns;
     actor_deadline(context, deadline_ns);
@@ -467,6 +507,22 @@ void session_tell_close(struct p2p_node *node, struct actor_ref session, uint32_
 
     message.body.u64[0] = code;
     (void)node_post(node, &message); /* control mail cannot be refused */
+}
+
+int session_tell_shed(struct actor_context *context, struct actor_ref session, uint32_t request_id)
+{
+    struct message message = {.type = SESSION_MSG_SHED, .kind = MESSAGE_REQUEST, .to = session,
+                              .request_id = request_id};
+
+    return actor_tell(context, &message);
+}
+
+static void on_shed(struct actor_context *context, struct session *session, struct message *message)
+{
+    struct message answer = {.type = SESSION_MSG_SHED_DONE, .kind = MESSAGE_CONTROL};
+
+    session_shed(session);
+    actor_answer(context, message, &answer);
 }
 
 static void on_open_stream(struct actor_context *context, struct session *session, struct message *message)
@@ -582,6 +638,8 @@ static void (*handler_of(unsigned type))(struct actor_context *, struct session 
         return on_received;
     case MESSAGE_IO_SENT:
         return on_sent;
+    case SESSION_MSG_SHED:
+        return on_shed;
     case SESSION_MSG_OPEN_STREAM:
         return on_open_stream;
     case SESSION_MSG_PING:
@@ -604,7 +662,7 @@ static void receive(struct actor_context *context, void *state, struct message *
     struct session *session = state;
     void (*handler)(struct actor_context *, struct session *, struct message *) = handler_of(message->type);
 
-    if (handler == NULL || session->phase == SESSION_DEAD)
+    if (handler == NULL || (session->phase == SESSION_DEAD && handler != on_shed))
         return;
     session->flags |= SESSION_PUMPING;
     handler(context, session, message);
@@ -636,6 +694,7 @@ static void pump(struct actor_context *context, void *state)
         return;
     }
     session_receive_mode(session);
+    session_count_memory(session);
     session->turn_bytes = 0;
     if (session->ready != NULL)
         actor_wake(context->worker, session->self);

@@ -15,6 +15,7 @@ enum session_limits {
     SESSION_HANDSHAKE_NS_TURN = 1000000, /* handshake work of a worker in one turn */
     SESSION_BYTES_TURN = 262144,         /* received bytes of one connection in one turn */
     SESSION_STREAM_BYTES = 5120,         /* what a stream counts beside its payload: itself, and the rest of a buffer */
+    SESSION_IDLE_STREAM_BYTES = 1024,    /* and without payload: itself */
     SESSION_STREAM_SEND_BYTES_MIN = 1024, /* that a stream may queue even if others leave nothing; a ping, a header */
     SESSION_WAKE_BYTES = 262144,         /* free again for sending: then who waits is told; one large send */
 };
@@ -40,6 +41,8 @@ enum session_message {
     SESSION_MSG_STREAM,      /* an EVENT stream's shared part has changed */
     SESSION_MSG_RUN,         /* p2p_stream_run() */
     SESSION_MSG_SETTLED,     /* from ourselves: all that the multishot receive brought is read */
+    SESSION_MSG_SHED,        /* from session_tell_shed */
+    SESSION_MSG_SHED_DONE,   /* its answer */
 };
 
 /* What the dialer asks of a session. */
@@ -69,6 +72,14 @@ void session_tell_close(struct p2p_node *node, struct actor_ref session, uint32_
 /* Ends, on this worker, what is not yet in the registry: every connection of
  * context->scope that is being made.  For the way down. */
 void session_stop_handshakes(struct actor_context *context);
+/* What it holds is dropped at once, and it closes: the node is over its memory.
+ * A request, answered by SESSION_MSG_SHED_DONE or MESSAGE_GONE with
+ * `request_id`.  0 or P2P_ERR_CALL_FULL. */
+int session_tell_shed(struct actor_context *context, struct actor_ref session, uint32_t request_id);
+/* Which connection of context->scope on this worker holds most, how much, and
+ * since when it is there; of several the youngest.  Nothing is written when
+ * none holds anything. */
+void session_heaviest(struct actor_context *context, struct actor_ref *session, uint64_t *bytes, uint64_t *opened_ns);
 /* From any thread.  Has the session tell its peer our new protocols or
  * addresses (identify push), if it speaks that. */
 void session_tell_push(struct p2p_node *node, struct actor_ref session);

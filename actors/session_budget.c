@@ -1,5 +1,7 @@
 #include "actors/session_state.h"
 
+#include "actors/shedder.h"
+
 /* What the streams of one connection may hold together.  Of its memory an
  * eighth is for bytes on their way between socket and streams, three are for what
  * is to be sent (beyond that applications wait), and half is for windows to grow
@@ -99,4 +101,83 @@ void session_enforce_budget(struct session *session)
 bool session_is_pressed(const struct session *session)
 {
     return session->held_bytes + session->queued_bytes > eighths(session, 2);
+}
+
+/* ---- In the node's memory ------------------------------------------------ */
+
+static uint64_t capacity_of(const struct buffer *buffer)
+{
+    return buffer != NULL ? buffer->capacity : 0;
+}
+
+/* What it holds altogether.  Streams that hold something lie in a buffer each:
+ * there are no more of them than bytes. */
+static uint64_t memory_of(const struct session *session)
+{
+    uint64_t payload = session->held_bytes + session->queued_bytes;
+    uint64_t holders = payload < session->stream_count ? payload : session->stream_count;
+
+    if (session->flags & SESSION_SHED)
+        return 0; /* no more than a send is left, and that not for long */
+    return payload + session->stream_count * (uint64_t)SESSION_IDLE_STREAM_BYTES +
+           holders * (SESSION_STREAM_BYTES - SESSION_IDLE_STREAM_BYTES) +
+           capacity_of(session->record) + capacity_of(session->sending) +
+           (session->flags & SESSION_RECEIVING_INTO ? BUFFER_LARGE_BYTES : 0);
+}
+
+void session_count_memory(struct session *session)
+{
+    uint64_t bytes = memory_of(session);
+    int64_t delta = (int64_t)(bytes - session->counted_bytes);
+
+    if (delta == 0)
+        return;
+    session->counted_bytes = bytes;
+    if (memory_count(session->node->memory, session->scope, session->local->worker, delta))
+        shedder_tell_over(session->node);
+}
+
+void session_heaviest(struct actor_context *context, struct actor_ref *session, uint64_t *bytes, uint64_t *opened_ns)
+{
+    const struct local *local = worker_local(context->worker);
+    const struct session *most = NULL;
+
+    for (const struct session *at = local->sessions; at != NULL; at = at->next) {
+        if (at->scope != context->scope || at->counted_bytes == 0)
+            continue;
+        if (most == NULL || at->counted_bytes > most->counted_bytes ||
+            (at->counted_bytes == most->counted_bytes && at->opened_ns > most->opened_ns))
+            most = at;
+    }
+    if (most == NULL)
+        return;
+    *session = most->self;
+    *bytes = most->counted_bytes;
+    *opened_ns = most->opened_ns;
+}
+
+static void log_shed(struct session *session)
+{
+    struct actor_context context = session_context(session);
+    char peer[PEER_ID_SHORT_SIZE] = "";
+
+    if (!log_enabled(session->scope, LOG_LEVEL_WARN))
+        return;
+    peer_id_to_short(&session->peer, peer);
+    LOG(&context, LOG_LEVEL_WARN, "connection_shed", "limit=memory peer=%s held=%llu streams=%u max=%llu", peer,
+        (unsigned long long)session->counted_bytes, session->stream_count,
+        (unsigned long long)session->node->memory->max_bytes);
+}
+
+void session_shed(struct session *session)
+{
+    if (session->phase == SESSION_DEAD || session->flags & SESSION_SHED)
+        return;
+    log_shed(session);
+    scope_count(session->scope, session->local->worker, NODE_CONNECTIONS_SHED, 1);
+    session->flags |= SESSION_SHED;
+    session_fail_streams(session, P2P_ERR_CONN_LIMIT, true);
+    session_close(session, P2P_ERR_CONN_LIMIT, SESSION_CLOSE_RESOURCE_LIMIT);
+    session_count_memory(session);
+    buffer_pool_squeeze(worker_buffers(session->local->worker)); /* another worker may need it */
 }

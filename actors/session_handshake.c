@@ -102,7 +102,7 @@ int session_handshake_begin(struct session *session, bool initiator, const struc
     session->local->handshakes = handshake;
     handshake->deadline_ns = deadline_ns;
     uint64_t growth = session->node->config.connection_memory_bytes / 2; /* see session_budget.c */
-    yamux_init(&session->yamux, initiator, session->node->hash_seed, NULL,
+    yamux_init(&session->yamux, initiator, session->node->hash_seed, &session->node->memory->windows,
                growth > UINT32_MAX ? UINT32_MAX : (uint32_t)growth);
     if (expected != NULL)
         handshake->expected = *expected;

@@ -367,6 +367,11 @@ void session_receive_mode(struct session *session)
         settle_receive(session);
         return;
     }
+    session->flags &= ~(uint32_t)SESSION_PAUSED;
+    if (session->flags & SESSION_BULK && session->phase == SESSION_OPEN && memory_is_over(session->node->memory)) {
+        session->flags |= SESSION_PAUSED;
+        return;
+    }
     buffer = session->flags & SESSION_BULK ? bulk_buffer(session) : NULL;
     if (buffer == NULL) {
         session->flags &= ~(uint32_t)SESSION_BULK;

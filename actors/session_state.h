@@ -49,6 +49,8 @@ enum session_flags {
     SESSION_RETRYING = 1 << 17,    /* pending opens are being tried */
     SESSION_WRITERS_WAIT = 1 << 19, /* streams found no room for what they had to send */
     SESSION_SETTLING = 1 << 18,    /* a message to ourselves stands behind the last multishot receive */
+    SESSION_PAUSED = 1 << 21,      /* bulk waits: the node is over its memory, and somebody sees to it */
+    SESSION_SHED = 1 << 20,        /* the node was over its memory, and this connection held most */
 };
 
 /* Only until the connection is open. */
@@ -103,6 +105,7 @@ struct session {
     uint32_t turn_bytes;
     uint64_t held_bytes;            /* received and unread, all streams */
     uint64_t queued_bytes;          /* in the streams' send queues */
+    uint64_t counted_bytes;         /* in the node's memory */
     uint64_t bytes_in, bytes_out;
     uint64_t deadline_ns;           /* of the phase (closing, draining) */
     uint64_t last_recv_ns;
@@ -110,6 +113,7 @@ struct session {
     uint64_t stall_since_ns;        /* when the send in flight last made progress */
     uint64_t stall_acknowledged;
     uint64_t opened_ns;
+    struct session *next, *previous; /* of the worker's, local->sessions */
     struct peer_id peer;
 };
 
@@ -169,7 +173,8 @@ uint64_t session_streams_deadline(const struct session *session);
 void session_stream_forget(struct session *session, struct p2p_stream *stream);
 /* If both directions are finished and nobody reads, lets go. */
 void session_stream_settle(struct session *session, struct p2p_stream *stream);
-void session_fail_streams(struct session *session, int error);
+/* What came before the end may still be read, unless it is to be `dropped`. */
+void session_fail_streams(struct session *session, int error, bool dropped);
 /* Streams take no more writes: the connection is about to end. */
 void session_stop_writing(struct session *session);
 /* Received bytes were read or dropped. */
@@ -187,6 +192,10 @@ void session_wake_writers(struct session *session);
 void session_enforce_budget(struct session *session);
 /* It holds so much that memory is dearer than copies. */
 bool session_is_pressed(const struct session *session);
+/* Tells the node's memory what it holds now. */
+void session_count_memory(struct session *session);
+/* Drops all that it holds, and closes. */
+void session_shed(struct session *session);
 
 /* session_identify.c, session_ping.c */
 void session_identify_begin(struct session *session);

@@ -174,10 +174,11 @@ void session_stream_forget(struct session *session, struct p2p_stream *stream)
     session->stream_count--;
     count(session, NODE_STREAMS_LIVE, -1);
     PROBE_STREAM_CLOSE(session->socket, stream->mux.id);
-    stream->session = NULL;
     /* Bytes that arrived before the end can still be read; an INLINE stream nobody holds has none to give. */
     if ((stream->flags & STREAM_HANDLE) == 0)
         slices_clear(&stream->recv);
+    stream_leave(stream);
+    stream->session = NULL;
     stream_unref(stream);
     if (session->pending != NULL)
         session_retry_pending(session);
@@ -206,13 +207,15 @@ static bool is_complete(const struct p2p_stream *stream)
 }
 
 /* Those that ended before may still wait to be told so. */
-void session_fail_streams(struct session *session, int error)
+void session_fail_streams(struct session *session, int error, bool dropped)
 {
     while (session->streams != NULL) {
         struct p2p_stream *stream = session->streams;
 
-        if (!is_complete(stream))
+        if (dropped || !is_complete(stream))
             stream_fail(stream, error, 0);
+        if (dropped)
+            stream_drop_unread(stream);
         session_stream_forget(session, stream);
     }
     while (session->ready != NULL)

@@ -68,6 +68,8 @@ void stream_unref(struct p2p_stream *stream)
     shared_free(stream->shared);
     free(stream->names);
     assert(stream->opener == NULL); /* it has heard, or was taken back */
+    if (stream->left_in != NULL)
+        memory_return(stream->left_in, stream->left);
     local = local_current();
     if (local != NULL)
         cache_free(&local->streams, stream);
@@ -167,6 +169,38 @@ void stream_stop_writing(struct p2p_stream *stream, int error)
     pthread_cond_broadcast(&shared->changed);
     pthread_mutex_unlock(&shared->lock);
     api_runtime_rouse(stream->node->runtime);
+}
+
+/* Unread, and with `lent` true also what is in the application's buffers. */
+static uint64_t bytes_there(struct p2p_stream *stream, bool lent)
+{
+    struct stream_shared *shared = stream->shared;
+    uint64_t bytes = stream->recv.bytes;
+
+    if (shared != NULL)
+        pthread_mutex_lock(&shared->lock);
+    bytes += shared != NULL ? shared->recv.bytes : 0;
+    bytes += lent ? stream->lent : 0;
+    if (shared != NULL)
+        pthread_mutex_unlock(&shared->lock);
+    return bytes;
+}
+
+void stream_leave(struct p2p_stream *stream)
+{
+    struct memory *memory = stream->node->memory;
+    uint64_t unread = bytes_there(stream, false);
+
+    assert(stream->left_in == NULL);
+    if (unread > 0 && !memory_may_leave(memory, unread)) {
+        stream_fail(stream, P2P_ERR_STREAM_LIMIT, 0); /* if it ended well: not all of it can be read */
+        stream_drop_unread(stream);
+    }
+    stream->left = (uint32_t)bytes_there(stream, true);
+    if (stream->left == 0)
+        return;
+    stream->left_in = memory;
+    memory_leave(memory, stream->left);
 }
 
 static void open_abandoned(struct waiter *waiter)

@@ -95,6 +95,8 @@ struct p2p_stream {
     uint32_t refs;                /* atomic */
     uint32_t held;                /* bytes received and not yet read, or read and not yet given back */
     uint32_t lent;                /* of them, those in buffers that the application has; shared->lock's, if any */
+    uint32_t left;                /* bytes counted in `left_in` */
+    struct memory *left_in;       /* once its session has let go of it: the node's */
     uint32_t peer_code;
     int error;
     uint64_t deadline_ns;
@@ -165,6 +167,10 @@ void stream_drop_unread(struct p2p_stream *stream);
 /* Its connection is about to end: what is queued still goes out, but no more is
  * taken. */
 void stream_stop_writing(struct p2p_stream *stream, int error);
+/* Its session lets go of it: what the application may still read, or has in
+ * buffers, counts in the node's memory until the stream's last holder is gone.
+ * What there is no room for is dropped. */
+void stream_leave(struct p2p_stream *stream);
 /* It is open: the application hears of it. */
 void stream_opened(struct p2p_stream *stream);
 /* `bytes` more wait in `send`. */

@@ -15,6 +15,7 @@ enum option_key {
     OPTION_ECHO,
     OPTION_PERF,
     OPTION_MAX_CONNECTIONS,
+    OPTION_MEMORY,
     OPTION_WORKERS,
     OPTION_NETWORK_ID,
     OPTION_STATUS_INTERVAL,
@@ -50,6 +51,7 @@ static const struct entry {
     {"data-dir", OPTION_DATA_DIR, "DIR", "where the identity is kept (default: $XDG_DATA_HOME/chorus-p2p)",
      ONLY(RUN) | ONLY(ID)},
     {"max-connections", OPTION_MAX_CONNECTIONS, "N", "a hard cap; 0 is none (default 50)", ONLY(RUN)},
+    {"memory", OPTION_MEMORY, "BYTES", "all connections may hold together (default 256Mi)", ONLY(RUN)},
     {"workers", OPTION_WORKERS, "N", "worker threads (default: the CPUs this process may use)", ONLY(RUN)},
     {"echo", OPTION_ECHO, NULL, "serve /echo/1.0.0", ONLY(RUN)},
     {"perf", OPTION_PERF, NULL, "serve /perf/1.0.0", ONLY(RUN)},
@@ -174,6 +176,9 @@ static void take_of_nodes(int key, const char *argument, struct options *options
         break;
     case OPTION_MAX_CONNECTIONS:
         options->max_connections = (long)number("max-connections", argument, 0, UINT32_MAX);
+        break;
+    case OPTION_MEMORY:
+        options->memory = number("memory", argument, MEMORY_BYTES_MIN, INT64_MAX / 2);
         break;
     case OPTION_NETWORK_ID:
         options->network_id = argument;

@@ -154,6 +154,8 @@ static int configure_node(struct p2p_config *config, const struct options *optio
 
     if (error == 0 && options->max_connections >= 0)
         error = p2p_config_max_connections(config, (uint32_t)options->max_connections);
+    if (error == 0 && options->memory > 0)
+        error = p2p_config_memory(config, options->memory);
     if (error == 0)
         error = p2p_config_serve_echo(config, options->echo);
     if (error == 0)

@@ -17,6 +17,7 @@ enum program_limits {
     CLOSE_MS_MAX = 3000,     /* the way down of a node */
     PINGS_MAX = 1000000,     /* all are kept, for the percentiles */
     SECONDS_MAX = 86400,     /* of a time-out or an interval */
+    MEMORY_BYTES_MIN = 4194304, /* what p2p_config_memory() takes */
     KEY_BITS_MIN = 2048,     /* of an RSA key */
     KEY_BITS_MAX = 8192,
 };
@@ -48,6 +49,7 @@ struct options {
     const char *out;
     unsigned bits;        /* 0: the default */
     long max_connections; /* -1: the default */
+    uint64_t memory;      /* 0: the default */
     long workers;
     long status_ms;       /* -1: the default */
     long count;           /* -n */

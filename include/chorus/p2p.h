@@ -233,6 +233,11 @@ P2P_API int p2p_config_max_streams(struct p2p_config *config, uint32_t streams);
 /* Bytes that windows and queues of one connection may hold (16 MiB).  From
  * 262,144. */
 P2P_API int p2p_config_connection_memory(struct p2p_config *config, uint64_t bytes);
+/* Bytes that all connections of the node may hold together (256 MiB), buffers
+ * lent to the application included.  From 4 MiB.  Beyond that the connection
+ * that holds most is closed (P2P_ERR_CONN_LIMIT), and what its streams had not
+ * read is dropped. */
+P2P_API int p2p_config_memory(struct p2p_config *config, uint64_t bytes);
 /* The status line, logged as INFO (30 s); 0: none. */
 P2P_API int p2p_config_status_interval_ms(struct p2p_config *config, uint32_t interval_ms);
 /* Of the runtime that a node makes for itself. */
@@ -442,7 +447,7 @@ enum p2p_event_type {
     P2P_EVENT_NONE = 0,
     P2P_EVENT_PEER_CONNECTED,    /* `id`: its first connection is up */
     P2P_EVENT_PEER_IDENTIFIED,   /* `id` */
-    P2P_EVENT_PEER_DISCONNECTED, /* `id`, `error`: its last connection ended, and why */
+    P2P_EVENT_PEER_DISCONNECTED, /* `id`, `error`, `text`: its last connection ended, and why */
     P2P_EVENT_CONNECTED,         /* `request`, `id` */
     P2P_EVENT_CONNECT_FAILED,    /* `request`, `error`, `text` */
     P2P_EVENT_STREAM_INCOMING,   /* `stream`, now the application's; `id` */

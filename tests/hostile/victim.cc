@@ -266,11 +266,11 @@ std::unique_ptr<Victim> Victim::program(Driver driver, const std::vector<std::st
     return victim;
 }
 
-std::unique_ptr<Victim> Victim::node(Driver driver, uint64_t memory_bytes)
+std::unique_ptr<Victim> Victim::node(Driver driver, uint64_t connection_bytes, uint64_t memory_bytes)
 {
     auto victim = std::make_unique<Victim>();
 
-    if (!victim->begin({CHORUS_VICTIM_NODE, std::to_string(memory_bytes)}, driver, {})) {
+    if (!victim->begin({CHORUS_VICTIM_NODE, std::to_string(connection_bytes), std::to_string(memory_bytes)}, driver, {})) {
         ADD_FAILURE() << "the node does not start: " << victim->process->errors();
         return nullptr;
     }
@@ -341,8 +341,8 @@ int Victim::stop()
 /* ---- Inventory ---- */
 
 /* Gauges of what lives; the rest counts upwards. */
-static const char *const gauges[] = {"sessions", "streams", "stream_bytes_held", "connections",
-                                     "handshakes_in", "peers", "actors"};
+static const char *const gauges[] = {"sessions", "streams", "stream_bytes_held", "memory_held", "memory_left",
+                                     "connections", "handshakes_in", "peers", "actors"};
 
 Inventory::Inventory(Victim &victim) : victim_(victim)
 {

@@ -88,7 +88,8 @@ class Victim
 public:
     static std::unique_ptr<Victim> program(Driver driver, const std::vector<std::string> &arguments = {},
                                            const Process::Setup &setup = Process::Setup());
-    static std::unique_ptr<Victim> node(Driver driver, uint64_t memory_bytes = 0);
+    /* What one connection may hold, and all together; 0: the default. */
+    static std::unique_ptr<Victim> node(Driver driver, uint64_t connection_bytes = 0, uint64_t memory_bytes = 0);
     /* One that all tests share, as long as it lives: whatever one leaves behind,
      * the next will find. */
     static Victim &shared(Driver driver);

@@ -38,7 +38,7 @@ static void idle_failed(struct p2p_stream *stream, void *user, int error)
 
 static const struct p2p_stream_callbacks idle_callbacks = {NULL, NULL, NULL, idle_failed};
 
-static struct p2p_node *start(uint64_t memory_bytes)
+static struct p2p_node *start(uint64_t connection_bytes, uint64_t memory_bytes)
 {
     struct p2p_error_text text = {""};
     struct p2p_config *config = p2p_config_new();
@@ -51,8 +51,10 @@ static struct p2p_node *start(uint64_t memory_bytes)
         error = p2p_config_serve_perf(config, true);
     if (error == 0)
         error = p2p_config_max_connections(config, 0);
+    if (error == 0 && connection_bytes > 0)
+        error = p2p_config_connection_memory(config, connection_bytes);
     if (error == 0 && memory_bytes > 0)
-        error = p2p_config_connection_memory(config, memory_bytes);
+        error = p2p_config_memory(config, memory_bytes);
     if (error == 0)
         error = p2p_config_log(config, P2P_LOG_WARN, P2P_LOG_TEXT, log_line, NULL);
     if (error == 0)
@@ -155,8 +157,8 @@ static void serve(struct p2p_node *node)
 /* What must be 0 once a node is closed. */
 static int count_left(struct p2p_node *node)
 {
-    static const char *const names[] = {"sessions", "streams", "stream_bytes_held", "connections",
-                                        "handshakes_in", "peers", "actors"};
+    static const char *const names[] = {"sessions", "streams", "stream_bytes_held", "memory_held",
+                                        "memory_left", "connections", "handshakes_in", "peers", "actors"};
     int left = 0;
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -179,7 +181,7 @@ int main(int argc, char **argv)
 
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTERM, SIG_IGN); /* the end of our standard input says it */
-    node = start(argc > 1 ? strtoull(argv[1], NULL, 10) : 0);
+    node = start(argc > 1 ? strtoull(argv[1], NULL, 10) : 0, argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
     if (node == NULL)
         return 1;
     if (p2p_node_addresses(node, &address, 1, &count) == 0 && count > 0)

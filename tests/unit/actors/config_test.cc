@@ -93,6 +93,9 @@ TEST_F(ConfigTest, RefusesSettingsThatCannotHold)
     EXPECT_EQ(p2p_config_max_dials(config, 0), P2P_ERR_CALL_INVALID);
     EXPECT_EQ(p2p_config_pending_handshakes(config, 0), P2P_ERR_CALL_INVALID);
     EXPECT_EQ(p2p_config_connection_memory(config, 1000), P2P_ERR_CALL_INVALID);
+    EXPECT_EQ(p2p_config_memory(config, (4 << 20) - 1), P2P_ERR_CALL_INVALID);
+    EXPECT_EQ(p2p_config_memory(config, UINT64_MAX), P2P_ERR_CALL_INVALID);
+    EXPECT_EQ(p2p_config_memory(config, 4 << 20), 0);
     EXPECT_EQ(p2p_config_workers(config, 65), P2P_ERR_CALL_INVALID);
     EXPECT_EQ(p2p_config_driver(config, static_cast<enum p2p_driver>(9)), P2P_ERR_CALL_INVALID);
     EXPECT_EQ(p2p_config_agent_version(config, "two\nlines"), P2P_ERR_CALL_INVALID);

@@ -91,7 +91,7 @@ struct RegistryTest : testing::Test {
     void remove(unsigned peer, uint32_t number, int why = P2P_ERR_CONN_CLOSED)
     {
         struct peer_id id = id_of(peer);
-        registry_remove(registry, session(number), &id, why);
+        registry_remove(registry, session(number), &id, why, nullptr);
     }
 
     void identified(unsigned peer, uint32_t number, const Told &told)

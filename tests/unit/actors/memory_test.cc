@@ -1,0 +1,254 @@
+#include "tests/unit/actors/node_fixture.h"
+
+#include <algorithm>
+#include <vector>
+
+extern "C" {
+#include "actors/memory.h"
+#include "actors/node.h"
+}
+
+/* What all connections of a node hold together. */
+
+namespace {
+
+enum { MEBIBYTE = 1 << 20 };
+
+TEST(Memory, LeavesAnEighthToWhatIsUnread)
+{
+    struct memory *memory = memory_new(8 * MEBIBYTE, 2);
+    EXPECT_TRUE(memory_may_leave(memory, MEBIBYTE));
+    EXPECT_FALSE(memory_may_leave(memory, MEBIBYTE + 1));
+    memory_leave(memory, MEBIBYTE / 2);
+    EXPECT_TRUE(memory_may_leave(memory, MEBIBYTE / 2));
+    EXPECT_FALSE(memory_may_leave(memory, MEBIBYTE / 2 + 1));
+    memory_return(memory, MEBIBYTE / 2);
+    EXPECT_TRUE(memory_may_leave(memory, MEBIBYTE));
+    memory_unref(memory);
+}
+
+TEST(Memory, LivesAsLongAsSomethingIsLeft)
+{
+    struct memory *memory = memory_new(8 * MEBIBYTE, 2);
+    memory_leave(memory, 100);
+    memory_unref(memory);
+    EXPECT_EQ(memory->left_bytes, 100);
+    memory_return(memory, 100);
+}
+
+TEST(Memory, IsNotOverByWhatTheApplicationKeeps)
+{
+    struct memory *memory = memory_new(8 * MEBIBYTE, 2);
+    memory_leave(memory, 20 * MEBIBYTE);
+    EXPECT_FALSE(memory_is_over(memory));
+    memory->drawn_bytes += 21 * MEBIBYTE;
+    EXPECT_TRUE(memory_is_over(memory));
+    memory->drawn_bytes -= 21 * MEBIBYTE;
+    memory_return(memory, 20 * MEBIBYTE);
+    memory_unref(memory);
+}
+
+void with_memory(struct p2p_config *config)
+{
+    p2p_config_serve_echo(config, true);
+    EXPECT_EQ(p2p_config_memory(config, 8 * MEBIBYTE), 0);
+}
+
+/* Until it has that value, while `other` takes its own events and leaves the node's. */
+bool reaches(Node &node, const char *name, int64_t value, Node &other)
+{
+    for (auto begin = Clock::now(); node.counter(name) != value;) {
+        struct p2p_event event;
+        if (milliseconds_since(begin) > TEST_PATIENCE_MS)
+            return false;
+        p2p_node_wait_event(other.node, &event, 1);
+    }
+    return true;
+}
+
+struct MemoryTest : NodeTest {
+    int64_t filled = 0;
+
+    /* A peer of `victim` that fills streams which nobody reads. */
+    struct Filler {
+        Node node;
+        std::string victim;
+        std::vector<struct p2p_stream *> streams;
+        int64_t *filled; /* by all */
+
+        Filler(struct p2p_runtime *runtime, Node &to, int64_t *sum) : node(runtime), victim(to.id()), filled(sum)
+        {
+            node.start();
+            EXPECT_EQ(node.connect(to), 0) << node.text.text;
+        }
+
+        ~Filler()
+        {
+            for (struct p2p_stream *stream : streams)
+                p2p_stream_close(stream);
+        }
+
+        /* In streams of 200,000 bytes; until they have arrived. */
+        void fill(Node &at, int count)
+        {
+            const std::string bytes(200000, 'x');
+            for (int i = 0; i < count; i++) {
+                struct p2p_stream *stream = node.open(victim, "/stuck/1.0.0");
+                ASSERT_NE(stream, nullptr);
+                streams.push_back(stream);
+                ASSERT_EQ(p2p_stream_write_wait(stream, bytes.data(), bytes.size(), TEST_PATIENCE_MS), 200000);
+            }
+            *filled += count * 200000;
+            ASSERT_TRUE(reaches(at, "stream_bytes_held", *filled, node));
+        }
+
+        int ping() { return p2p_node_ping(node.node, nullptr, victim.c_str(), TEST_PATIENCE_MS); }
+    };
+
+    /* The next stream that somebody opened there. */
+    static struct p2p_stream *take(Node &node)
+    {
+        return node.await(P2P_EVENT_STREAM_INCOMING).stream;
+    }
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, MemoryTest, testing::Values(REAL_WORLDS, World{DRIVER_SIM, false}), world_name);
+
+TEST_P(MemoryTest, ANodeOverItsBoundLosesTheConnectionThatHoldsMost)
+{
+    Node victim(runtime, with_memory);
+    victim.start();
+    ASSERT_EQ(p2p_node_handle(victim.node, "/stuck/1.0.0", 0, nullptr, nullptr), 0);
+    EXPECT_EQ(victim.counter("memory_max"), 8 * MEBIBYTE);
+    EXPECT_EQ(victim.counter("memory_held"), 0);
+    {
+        std::vector<std::unique_ptr<Filler>> fillers;
+        for (int i = 0; i < 3; i++) {
+            fillers.push_back(std::make_unique<Filler>(runtime, victim, &filled));
+            fillers.back()->fill(victim, i == 1 ? 20 : 6);
+        }
+        EXPECT_EQ(victim.counter("connections_shed"), 0);
+        EXPECT_GE(victim.counter("memory_held"), 32 * 200000);
+        EXPECT_LE(victim.counter("memory_held"), 8 * MEBIBYTE);
+        /* Not by the one that held most before. */
+        for (int i = 0; i < 12 && victim.counter("connections_shed") == 0; i++) {
+            struct p2p_stream *stream = fillers[2]->node.open(fillers[2]->victim, "/stuck/1.0.0");
+            ASSERT_NE(stream, nullptr);
+            fillers[2]->streams.push_back(stream);
+            const std::string bytes(200000, 'x');
+            ASSERT_EQ(p2p_stream_write_wait(stream, bytes.data(), bytes.size(), TEST_PATIENCE_MS), 200000);
+            EXPECT_EQ(fillers[0]->ping(), 0);
+            EXPECT_EQ(fillers[2]->ping(), 0);
+            EXPECT_LE(victim.counter("memory_held"), 8 * MEBIBYTE * 11 / 10);
+        }
+        ASSERT_TRUE(reaches(victim, "connections_shed", 1, fillers[0]->node));
+        struct p2p_event event = victim.await(P2P_EVENT_PEER_DISCONNECTED);
+        EXPECT_EQ(event.id, fillers[1]->node.id());
+        EXPECT_EQ(event.error, P2P_ERR_CONN_LIMIT);
+        EXPECT_NE(std::string(event.text.text).find("memory of 8388608 bytes (p2p_config_memory)"), std::string::npos)
+            << event.text.text;
+        EXPECT_EQ(fillers[1]->node.await(P2P_EVENT_PEER_DISCONNECTED).error, P2P_ERR_CONN_GOAWAY);
+        EXPECT_EQ(p2p_node_peers(victim.node), 2u);
+        for (int i : {0, 2}) {
+            EXPECT_EQ(fillers[i]->ping(), 0);
+            struct p2p_stream *echo = fillers[i]->node.open(fillers[i]->victim, "/echo/1.0.0");
+            ASSERT_NE(echo, nullptr);
+            expect_echo(echo, std::string(100000, 'e'));
+            p2p_stream_close(echo);
+        }
+        EXPECT_EQ(victim.counter("connections_shed"), 1);
+        /* And whoever was closed may come again. */
+        EXPECT_EQ(fillers[1]->node.connect(victim), 0);
+        EXPECT_EQ(fillers[1]->ping(), 0);
+    }
+    EXPECT_TRUE(victim.reaches("sessions", 0));
+    EXPECT_TRUE(victim.reaches("memory_held", 0));
+    EXPECT_TRUE(victim.reaches("stream_bytes_held", 0));
+    EXPECT_LE(victim.counter("memory_drawn"), 8 * MEBIBYTE / 16); /* two chunks a worker */
+}
+
+/* What is unread when a connection ends can be read, up to a part of the bound. */
+TEST_P(MemoryTest, KeepsOfEndedConnectionsNoMoreThanAPart)
+{
+    enum { STREAMS = 12 };
+    Node victim(runtime, with_memory);
+    victim.start();
+    ASSERT_EQ(p2p_node_handle(victim.node, "/stuck/1.0.0", 0, nullptr, nullptr), 0);
+    {
+        Filler filler(runtime, victim, &filled);
+        filler.fill(victim, STREAMS);
+        EXPECT_EQ(p2p_node_disconnect(victim.node, filler.node.id().c_str()), 0);
+        ASSERT_TRUE(reaches(victim, "sessions", 0, filler.node));
+    }
+    EXPECT_EQ(victim.counter("memory_held"), 0);
+    EXPECT_EQ(victim.counter("memory_left"), 5 * 200000); /* of an eighth of 8 MiB */
+    int whole = 0;
+    for (int i = 0; i < STREAMS; i++) {
+        struct p2p_stream *stream = take(victim);
+        std::string bytes(300000, '\0');
+        int64_t count = 0, part;
+        ASSERT_NE(stream, nullptr);
+        while ((part = p2p_stream_read(stream, bytes.data(), bytes.size())) > 0)
+            count += part;
+        EXPECT_TRUE(count == 0 || count == 200000) << count;
+        EXPECT_TRUE(part == P2P_ERR_CONN_CLOSED) << p2p_error_name(static_cast<int>(part));
+        whole += count > 0;
+        p2p_stream_close(stream);
+    }
+    EXPECT_EQ(whole, 5);
+    EXPECT_TRUE(victim.reaches("memory_left", 0));
+}
+
+TEST_P(MemoryTest, CountsBuffersThatAreLentBeyondTheirConnection)
+{
+    Node victim(runtime, with_memory);
+    struct p2p_buffer *buffer = nullptr;
+    size_t length;
+    victim.start();
+    ASSERT_EQ(p2p_node_handle(victim.node, "/stuck/1.0.0", 0, nullptr, nullptr), 0);
+    {
+        Filler filler(runtime, victim, &filled);
+        filler.fill(victim, 1);
+        struct p2p_stream *stream = take(victim);
+        ASSERT_EQ(p2p_stream_read_buffer(stream, &buffer), 0);
+        length = p2p_buffer_length(buffer);
+        p2p_stream_close(stream);
+        EXPECT_TRUE(victim.reaches("stream_bytes_held", static_cast<int64_t>(length)));
+        EXPECT_GE(victim.counter("memory_held"), static_cast<int64_t>(length));
+    }
+    ASSERT_TRUE(victim.reaches("sessions", 0));
+    EXPECT_EQ(victim.counter("memory_held"), 0);
+    EXPECT_EQ(victim.counter("memory_left"), static_cast<int64_t>(length));
+    p2p_buffer_free(buffer);
+    EXPECT_TRUE(victim.reaches("memory_left", 0));
+}
+
+/* Windows grow from half of it. */
+TEST_P(MemoryTest, WindowsGrowWithinTheNodes)
+{
+    auto little = [](struct p2p_config *config) {
+        p2p_config_serve_echo(config, true);
+        p2p_config_memory(config, 4 * MEBIBYTE);
+    };
+    Node a(runtime), b(runtime, little);
+    uint64_t most = 0;
+    a.start();
+    b.start();
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    struct p2p_stream *stream = a.open(b.id(), "/echo/1.0.0");
+    ASSERT_NE(stream, nullptr);
+    for (int i = 0; i < 50; i++) {
+        expect_echo(stream, std::string(400000, 'x'));
+        most = std::max(most, __atomic_load_n(&b.node->memory->windows.used_bytes, __ATOMIC_RELAXED));
+    }
+    p2p_stream_close(stream);
+    EXPECT_LE(most, 2u * MEBIBYTE);
+    if (GetParam().driver == DRIVER_SIM) { /* elsewhere it is a question of time */
+        EXPECT_GT(most, 1u * MEBIBYTE);
+    }
+    EXPECT_TRUE(b.reaches("streams", 0));
+    EXPECT_EQ(__atomic_load_n(&b.node->memory->windows.used_bytes, __ATOMIC_RELAXED), 0u);
+    EXPECT_EQ(b.counter("connections_shed"), 0);
+}
+
+} // namespace
