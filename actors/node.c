@@ -4,6 +4,7 @@
 #include "actors/app.h"
 #include "actors/config.h"
 #include "actors/data_dir.h"
+#include "actors/lender.h"
 #include "actors/protocols.h"
 #include "actors/registry.h"
 #include "actors/session_protocols.h"
@@ -138,11 +139,12 @@ static int make_parts(struct p2p_node *node, struct p2p_error_text *text)
     if (!node->app)
         return error;
     app_wake_with(node->app, rouse, node->runtime);
+    node->lender = lender_new(node);
     node->registry = registry_new(node, node->hash_seed);
     node->memory = memory_new(node->config.memory_bytes, runtime_workers(node->runtime));
     node->own->protocols = protocols_new();
     node->own->addresses = addresses_new();
-    if (!node->registry || !node->memory || !node->own->protocols || !node->own->addresses)
+    if (!node->lender || !node->registry || !node->memory || !node->own->protocols || !node->own->addresses)
         return P2P_ERR_CALL_NOMEM;
     if (!is_simulated(node))
         node->own->descriptors_max = descriptors_max();
@@ -154,11 +156,12 @@ static void free_parts(struct p2p_node *node)
     struct node_private *own = node->own;
 
     if (node->app) /* no session is left: the handles are the last references, but for mail */
-        app_drop_held(node->app, stream_unref);
+        app_drop_held(node->app, stream_drop);
     if (node->scope) {
         scope_log_to(node->scope, NULL);
         scope_free(node->scope);
     }
+    lender_leave(node->lender);
     registry_free(node->registry);
     app_free(node->app);
     protocols_free(own->protocols);
@@ -352,10 +355,25 @@ int p2p_node_close(struct p2p_node *node, int timeout_ms)
     return error;
 }
 
+/* Buffers of ours that the application has not given back may still come, but no
+ * longer tell us. */
+static void leave_lender(struct p2p_node *node)
+{
+    struct actor_context outside = {.scope = node->scope};
+    uint64_t buffers = lender_buffers(node->lender);
+
+    if (buffers > 0)
+        LOG(&outside, LOG_LEVEL_WARN, "buffers_lent", "count=%llu remedy=%s", (unsigned long long)buffers,
+            "give each back with p2p_buffer_free(): their memory stays until then");
+    lender_leave(node->lender);
+    node->lender = NULL;
+}
+
 void p2p_node_free(struct p2p_node *node)
 {
     if (!node || p2p_node_close(node, -1) < 0)
         return;
+    leave_lender(node);
     await_forgotten(node, UINT64_MAX);
     free_parts(node);
 }

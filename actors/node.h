@@ -35,6 +35,7 @@ enum node_limits {
 
 struct registry;
 struct app;
+struct lender;
 
 /* The settings; strings are the config's own copies. */
 struct p2p_config {
@@ -106,6 +107,7 @@ struct p2p_node {
     struct registry *registry;
     struct app *app;
     struct memory *memory;
+    struct lender *lender;
     /* Gauges that admission looks at; atomic. */
     int64_t connections;        /* secured or in handshake, both directions */
     int64_t handshakes_in;      /* inbound, under way */

@@ -4,6 +4,7 @@
 #include "actors/app.h"
 #include "actors/connection_manager.h"
 #include "actors/dialer.h"
+#include "actors/lender.h"
 #include "actors/protocols.h"
 #include "actors/registry.h"
 #include "actors/session.h"
@@ -293,6 +294,7 @@ enum gauge {
     GAUGE_EVENTS_DROPPED,
     GAUGE_MEMORY_LEFT,
     GAUGE_MEMORY_MAX,
+    GAUGE_BUFFERS_LENT,
     GAUGES,
 };
 
@@ -320,6 +322,7 @@ static const char *const counter_names[GAUGES] = {
     [GAUGE_EVENTS_DROPPED] = "events_dropped",
     [GAUGE_MEMORY_LEFT] = "memory_left",
     [GAUGE_MEMORY_MAX] = "memory_max",
+    [GAUGE_BUFFERS_LENT] = "buffers_lent",
 };
 
 static int64_t read_counter(struct p2p_node *node, unsigned counter)
@@ -344,6 +347,8 @@ static int64_t read_counter(struct p2p_node *node, unsigned counter)
         return __atomic_load_n(&node->memory->left_bytes, __ATOMIC_RELAXED);
     case GAUGE_MEMORY_MAX:
         return (int64_t)node->memory->max_bytes;
+    case GAUGE_BUFFERS_LENT:
+        return (int64_t)lender_buffers(node->lender);
     default:
         return (int64_t)app_dropped(node->app);
     }

@@ -164,7 +164,6 @@ void session_stream_forget(struct session *session, struct p2p_stream *stream)
     session->held_bytes -= stream->held;
     stream->held = 0;
     count(session, NODE_STREAM_BYTES_HELD, -(int64_t)held);
-    slices_clear(&stream->send);
     if (stream->next != NULL)
         stream->next->previous = stream->previous;
     if (stream->previous != NULL)
@@ -178,7 +177,7 @@ void session_stream_forget(struct session *session, struct p2p_stream *stream)
     if ((stream->flags & STREAM_HANDLE) == 0)
         slices_clear(&stream->recv);
     stream_leave(stream);
-    stream->session = NULL;
+    stream_detach(stream);
     stream_unref(stream);
     if (session->pending != NULL)
         session_retry_pending(session);

@@ -203,6 +203,45 @@ void stream_leave(struct p2p_stream *stream)
     memory_leave(memory, stream->left);
 }
 
+bool stream_is_held(struct p2p_stream *stream)
+{
+    struct stream_shared *shared = stream->shared;
+    bool closed;
+
+    if (shared == NULL)
+        return (stream->flags & STREAM_HANDLE) != 0;
+    pthread_mutex_lock(&shared->lock);
+    closed = shared->close;
+    pthread_mutex_unlock(&shared->lock);
+    return !closed;
+}
+
+void stream_drop(struct p2p_stream *stream)
+{
+    /* A buffer that was lent may hold the stream for long, but nothing else. */
+    slices_clear(&stream->recv);
+    slices_clear(&stream->send);
+    if (stream->shared != NULL) {
+        slices_clear(&stream->shared->recv);
+        slices_clear(&stream->shared->send);
+    }
+    stream_unref(stream);
+}
+
+void stream_detach(struct p2p_stream *stream)
+{
+    struct stream_shared *shared = stream->shared;
+
+    stream->session = NULL;
+    slices_clear(&stream->send);
+    if (shared == NULL)
+        return;
+    pthread_mutex_lock(&shared->lock);
+    shared->detached = true;
+    slices_clear(&shared->send);
+    pthread_mutex_unlock(&shared->lock);
+}
+
 static void open_abandoned(struct waiter *waiter)
 {
     p2p_stream_reset(waiter->object, 0);
@@ -294,10 +333,10 @@ void stream_released(struct p2p_stream *stream)
     uint32_t dropped;
 
     stream->flags &= ~(uint32_t)(STREAM_HANDLE | STREAM_READABLE | STREAM_WRITABLE);
+    slices_clear(&stream->recv);
     if (session == NULL)
         return;
     stream_write_closed(stream);
-    slices_clear(&stream->recv);
     dropped = stream->held - in_other_hands(stream);
     session->held_bytes -= dropped;
     scope_count(session->scope, session->local->worker, NODE_STREAM_BYTES_HELD, -(int64_t)dropped);
@@ -313,9 +352,9 @@ void stream_reset_by_us(struct p2p_stream *stream, uint32_t code)
     struct session *session = stream->session;
 
     stream->flags &= ~(uint32_t)(STREAM_HANDLE | STREAM_READABLE | STREAM_WRITABLE);
+    slices_clear(&stream->recv);
     if (session == NULL)
         return;
-    slices_clear(&stream->recv);
     yamux_reset(&session->yamux, &stream->mux, code);
     session_stream_forget(session, stream);
     session_wake(session);
@@ -352,6 +391,8 @@ static void hand_over(struct p2p_stream *stream)
 
     pthread_mutex_lock(&shared->lock);
     slices_gather(&shared->recv, &stream->recv, worker_buffers(stream->worker));
+    if (shared->close)
+        slices_clear(&shared->recv);
     if (stream->flags & STREAM_READABLE)
         bits |= APP_STREAM_READABLE;
     if (stream->flags & STREAM_WRITABLE)
@@ -450,7 +491,7 @@ void stream_kick(struct p2p_stream *stream)
 {
     struct stream_mail mail = {.stream = stream}; /* without a session there is nothing to do for it */
 
-    if (stream->shared->kicked)
+    if (stream->shared->kicked || stream->shared->detached)
         return;
     stream->shared->kicked = stream_mail_post(&mail, SESSION_MSG_STREAM) == 0;
 }

@@ -59,6 +59,7 @@ struct stream_shared {
     uint32_t reset_code;        /* ours, with reset_wanted */
     uint32_t peer_code;
     bool kicked;                /* a message to the worker is under way */
+    bool detached;              /* its session has let go: there is nothing to tell the worker */
     bool close_write, close, reset_wanted, want_write;
 };
 
@@ -66,6 +67,7 @@ struct stream_shared {
 struct p2p_buffer {
     struct buffer *buffer;
     struct p2p_stream *stream; /* lent by its read; a reference */
+    struct lender *lender;     /* counts it */
     uint32_t offset;
     uint32_t length;
 };
@@ -129,6 +131,10 @@ void stream_kick(struct p2p_stream *stream);
 /* On its worker, an INLINE stream: why there is nothing to read, or no write. */
 int stream_read_end(const struct p2p_stream *stream);
 int stream_write_check(const struct p2p_stream *stream);
+/* An EVENT stream: why no byte can be written; its lock is held. */
+int stream_shared_check(const struct stream_shared *shared);
+/* On its worker: the application has not closed it. */
+bool stream_is_held(struct p2p_stream *stream);
 
 /* What the application's threads send to a stream's worker.  Whoever receives
  * it sets `taken`.  What nobody takes, because the connection has ended, calls
@@ -137,7 +143,8 @@ struct stream_mail {
     struct p2p_stream *stream;
     void (*function)(struct p2p_stream *stream, void *argument); /* may be NULL */
     void *argument;
-    bool always; /* also when the application holds the stream no more */
+    bool always;       /* also when the application holds the stream no more */
+    bool session_only; /* and there is nothing to do when its session has gone */
     bool taken;
 };
 
@@ -153,6 +160,9 @@ void stream_mail_run(const struct stream_mail *mail);
 void stream_lent_back(struct p2p_stream *stream, void *bytes);
 void stream_end_close(struct p2p_stream *stream, void *code);
 void stream_end_reset(struct p2p_stream *stream, void *code);
+
+/* The application's reference goes with its node: nothing else touches it. */
+void stream_drop(struct p2p_stream *stream);
 
 /* The session's side, worker only. */
 void stream_deliver(struct p2p_stream *stream, struct buffer *buffer, uint32_t offset, uint32_t length);
@@ -181,6 +191,8 @@ void stream_write_closed(struct p2p_stream *stream);
 void stream_sent(struct p2p_stream *stream, uint64_t bytes);
 /* What the application has done with the shared part since last time. */
 void stream_absorb(struct p2p_stream *stream);
+/* Its session lets go of it: what is queued is dropped. */
+void stream_detach(struct p2p_stream *stream);
 /* The application has let go of it (close), or wants it reset. */
 void stream_released(struct p2p_stream *stream);
 void stream_reset_by_us(struct p2p_stream *stream, uint32_t code);

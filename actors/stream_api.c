@@ -64,16 +64,25 @@ int stream_write_check(const struct p2p_stream *stream)
     return session_is_open(stream->session) ? 0 : stream->session->error;
 }
 
+int stream_shared_check(const struct stream_shared *shared)
+{
+    if (shared->write_error != 0)
+        return shared->write_error;
+    if (shared->close_write)
+        return P2P_ERR_STREAM_CLOSED;
+    return shared->detached ? P2P_ERR_CONN_CLOSED : 0;
+}
+
 static int64_t write_shared(struct p2p_stream *stream, const void *data, size_t length)
 {
     struct stream_shared *shared = stream->shared;
     uint64_t room = shared->send_bytes < shared->send_max ? shared->send_max - shared->send_bytes : 0;
     size_t part = length < room ? length : (size_t)room;
 
-    if (shared->write_error != 0)
-        return shared->write_error;
-    if (shared->close_write)
-        return P2P_ERR_STREAM_CLOSED;
+    int error = stream_shared_check(shared);
+
+    if (error != 0)
+        return error;
     if (part < length)
         shared->want_write = true;
     if (part == 0)
@@ -149,6 +158,8 @@ static void end(struct p2p_stream *stream, bool reset, uint32_t code)
         shared->reset_wanted = reset;
         shared->reset_code = code;
         slices_clear(&shared->recv);
+        if (shared->detached)
+            slices_clear(&shared->send);
         stream_kick(stream);
         pthread_mutex_unlock(&shared->lock);
         app_stream_forget(stream->node->app, &stream->ready); /* the worker saw `close` at the latest now */

@@ -1,11 +1,14 @@
+#include "actors/lender.h"
 #include "actors/session_state.h"
 #include "actors/stream.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Zero copy: buffers that change hands with the application. */
 
-static struct p2p_buffer *buffer_handle(struct buffer_slice run)
+/* Takes the run's reference over, unless it returns NULL. */
+static struct p2p_buffer *buffer_handle(struct p2p_node *node, struct buffer_slice run)
 {
     struct local *local = local_current();
     struct p2p_buffer *handle = local != NULL ? cache_new(&local->buffers) : calloc(1, sizeof(*handle));
@@ -15,6 +18,7 @@ static struct p2p_buffer *buffer_handle(struct buffer_slice run)
     handle->buffer = run.buffer;
     handle->offset = run.offset;
     handle->length = run.length;
+    handle->lender = lender_lend(node->lender);
     return handle;
 }
 
@@ -35,7 +39,7 @@ int p2p_stream_read_buffer(struct p2p_stream *stream, struct p2p_buffer **out)
     } else {
         struct buffer_slice front = {recv->head->buffer, recv->head->offset, recv->head->length};
 
-        *out = buffer_handle(front);
+        *out = buffer_handle(stream->node, front);
         if (*out != NULL) {
             (void)slices_take(recv);
             (*out)->stream = stream_ref(stream);
@@ -49,12 +53,17 @@ int p2p_stream_read_buffer(struct p2p_stream *stream, struct p2p_buffer **out)
     return result;
 }
 
-/* Takes the buffer out of its handle. */
-static struct buffer_slice unwrap(struct p2p_buffer *handle)
+/* A reference to what the handle holds.  What lies in another runtime's memory is
+ * copied: that one may end before it is sent.  NULL when memory is out. */
+static struct buffer_slice run_of(const struct p2p_stream *stream, const struct p2p_buffer *handle)
 {
-    struct buffer_slice run = {buffer_ref(handle->buffer), handle->offset, handle->length};
+    struct buffer_slice run = {NULL, 0, handle->length};
 
-    p2p_buffer_free(handle);
+    if (handle->buffer->pool == NULL || lender_is_of(handle->lender, stream->node->runtime))
+        return (struct buffer_slice){buffer_ref(handle->buffer), handle->offset, handle->length};
+    run.buffer = buffer_new_foreign(handle->length > 0 ? handle->length : 1);
+    if (run.buffer != NULL)
+        memcpy(run.buffer->data, handle->buffer->data + handle->offset, handle->length);
     return run;
 }
 
@@ -76,49 +85,56 @@ static int write_run(struct p2p_stream *stream, struct buffer_slice run)
     return 0;
 }
 
-int p2p_stream_write_buffer(struct p2p_stream *stream, struct p2p_buffer *buffer)
+static int write_inline(struct p2p_stream *stream, const struct p2p_buffer *buffer)
+{
+    struct buffer_slice run;
+    int error = stream_on_worker(stream) ? stream_write_check(stream) : P2P_ERR_CALL_THREAD;
+
+    if (error != 0)
+        return error;
+    if (!session_takes_buffer(stream->session, stream, buffer->length)) {
+        session_writer_waits(stream->session, stream);
+        return P2P_ERR_CALL_AGAIN;
+    }
+    run = run_of(stream, buffer);
+    return run.buffer != NULL ? write_run(stream, run) : P2P_ERR_CALL_NOMEM;
+}
+
+static int write_shared(struct p2p_stream *stream, const struct p2p_buffer *buffer)
 {
     struct stream_shared *shared = stream->shared;
     struct buffer_slice run;
-    uint32_t length = buffer->length;
-    int error;
+    int error = stream_shared_check(shared);
 
-    if (shared == NULL && !stream_on_worker(stream)) {
-        p2p_buffer_free(buffer);
-        return P2P_ERR_CALL_THREAD;
-    }
-    if (shared == NULL) {
-        error = stream_write_check(stream);
-        if (error == 0 && !session_takes_buffer(stream->session, stream, length)) {
-            session_writer_waits(stream->session, stream);
-            return P2P_ERR_CALL_AGAIN;
-        }
-        if (error != 0) {
-            p2p_buffer_free(buffer);
-            return error;
-        }
-        return write_run(stream, unwrap(buffer));
-    }
-    pthread_mutex_lock(&shared->lock);
-    error = shared->write_error != 0 ? shared->write_error : shared->close_write ? P2P_ERR_STREAM_CLOSED : 0;
-    if (error == 0 && shared->send_bytes >= shared->send_max) {
+    if (error != 0)
+        return error;
+    if (shared->send_bytes >= shared->send_max) {
         shared->want_write = true;
-        pthread_mutex_unlock(&shared->lock);
         return P2P_ERR_CALL_AGAIN;
     }
-    pthread_mutex_unlock(&shared->lock);
-    if (error != 0) {
-        p2p_buffer_free(buffer);
+    run = run_of(stream, buffer);
+    error = run.buffer != NULL ? slices_append(&shared->send, run.buffer, run.offset, run.length)
+                               : P2P_ERR_CALL_NOMEM;
+    if (error != 0)
         return error;
+    shared->send_bytes += buffer->length;
+    stream_kick(stream);
+    return 0;
+}
+
+int p2p_stream_write_buffer(struct p2p_stream *stream, struct p2p_buffer *buffer)
+{
+    int error;
+
+    if (stream->shared == NULL) {
+        error = write_inline(stream, buffer);
+    } else {
+        pthread_mutex_lock(&stream->shared->lock);
+        error = write_shared(stream, buffer);
+        pthread_mutex_unlock(&stream->shared->lock);
     }
-    run = unwrap(buffer); /* outside the lock: it may be lent by this very stream */
-    pthread_mutex_lock(&shared->lock);
-    error = slices_append(&shared->send, run.buffer, run.offset, run.length);
-    if (error == 0) {
-        shared->send_bytes += length;
-        stream_kick(stream);
-    }
-    pthread_mutex_unlock(&shared->lock);
+    if (error != P2P_ERR_CALL_AGAIN)
+        p2p_buffer_free(buffer); /* outside the lock: it may be lent by this very stream */
     return error;
 }
 
@@ -136,7 +152,7 @@ struct p2p_buffer *p2p_buffer_new(struct p2p_node *node, size_t bytes)
         run.buffer = buffer_new_foreign((uint32_t)bytes);
     if (run.buffer == NULL)
         return NULL;
-    handle = buffer_handle(run);
+    handle = buffer_handle(node, run);
     if (handle == NULL)
         buffer_unref(run.buffer);
     return handle;
@@ -152,10 +168,13 @@ size_t p2p_buffer_length(const struct p2p_buffer *buffer)
     return buffer->length;
 }
 
-/* `bytes` lent by the stream are no longer in the application's hands. */
-static void lent_back(struct p2p_stream *stream, uint32_t bytes)
+/* `bytes` lent by the stream are no longer in the application's hands.  Its
+ * session, its node and its runtime may have gone. */
+static void lent_back(struct p2p_stream *stream, struct lender *lender, uint32_t bytes)
 {
     struct stream_shared *shared = stream->shared;
+    struct stream_mail mail = {.stream = stream, .function = stream_lent_back, .session_only = true,
+                               .argument = (void *)(uintptr_t)bytes};
 
     if (shared != NULL) {
         pthread_mutex_lock(&shared->lock);
@@ -164,20 +183,19 @@ static void lent_back(struct p2p_stream *stream, uint32_t bytes)
         stream_kick(stream);
         pthread_mutex_unlock(&shared->lock);
     } else if (stream_on_worker(stream)) {
-        stream->lent -= bytes;
-        if (stream->session != NULL)
-            session_stream_consumed(stream->session, stream, bytes);
+        stream_lent_back(stream, mail.argument);
     } else {
-        struct stream_mail mail = {.stream = stream, .function = stream_lent_back,
-                                   .argument = (void *)(uintptr_t)bytes, .always = true};
-
-        (void)stream_mail_post(&mail, SESSION_MSG_RUN);
+        lender_post(lender, &mail);
     }
 }
 
-void stream_lent_back(struct p2p_stream *stream, void *bytes)
+void stream_lent_back(struct p2p_stream *stream, void *argument)
 {
-    lent_back(stream, (uint32_t)(uintptr_t)bytes);
+    uint32_t bytes = (uint32_t)(uintptr_t)argument;
+
+    stream->lent -= bytes;
+    if (stream->session != NULL)
+        session_stream_consumed(stream->session, stream, bytes);
 }
 
 void p2p_buffer_trim(struct p2p_buffer *buffer, size_t length)
@@ -185,7 +203,7 @@ void p2p_buffer_trim(struct p2p_buffer *buffer, size_t length)
     if (length >= buffer->length)
         return;
     if (buffer->stream != NULL)
-        lent_back(buffer->stream, buffer->length - (uint32_t)length);
+        lent_back(buffer->stream, buffer->lender, buffer->length - (uint32_t)length);
     buffer->length = (uint32_t)length;
 }
 
@@ -197,9 +215,10 @@ void p2p_buffer_free(struct p2p_buffer *buffer)
         return;
     buffer_unref(buffer->buffer);
     if (buffer->stream != NULL) {
-        lent_back(buffer->stream, buffer->length);
+        lent_back(buffer->stream, buffer->lender, buffer->length);
         stream_unref(buffer->stream);
     }
+    lender_return(buffer->lender);
     if (local != NULL)
         cache_free(&local->buffers, buffer);
     else

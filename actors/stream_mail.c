@@ -8,7 +8,7 @@
 
 void stream_mail_run(const struct stream_mail *mail)
 {
-    if (mail->always || mail->stream->flags & STREAM_HANDLE)
+    if (mail->always || mail->session_only || stream_is_held(mail->stream))
         mail->function(mail->stream, mail->argument);
 }
 
@@ -81,7 +81,7 @@ static void mail_dropped(void *data)
 
     memcpy(&mail, data, sizeof(mail));
     node = mail.stream->node;
-    if (!mail.taken && mail.function != NULL)
+    if (!mail.taken && mail.function != NULL && !mail.session_only)
         run_soon(&mail);
     stream_unref(mail.stream);
     /* Release pairs with the acquire of whoever waits for the last one to free the node. */

@@ -152,7 +152,7 @@ int p2p_stream_open(struct p2p_node *node, struct p2p_stream **out, const char *
         explain(text, id, protocols, count, error);
     waiter_done(waiter);
     if (error == P2P_ERR_CALL_TIMEOUT && stream != NULL) {
-        struct stream_mail mail = {.stream = stream, .function = give_up, .always = true};
+        struct stream_mail mail = {.stream = stream, .function = give_up, .session_only = true};
 
         (void)stream_mail_post(&mail, SESSION_MSG_RUN); /* else it ends with the time that negotiations have */
     }

@@ -51,6 +51,7 @@ struct buffer_pool {
     uint64_t bytes_max;
     uint64_t next_trim_ns;
     struct buffer_pool_stats stats;
+    uint32_t keepers; /* atomic: the owner, and who keeps it */
 };
 
 /* Its address names the thread. */
@@ -86,7 +87,7 @@ struct buffer_pool *buffer_pool_new(uint64_t bytes_max)
     struct buffer_pool *pool = aligned_alloc(64, (sizeof(*pool) + 63) / 64 * 64);
     if (!pool)
         return NULL;
-    *pool = (struct buffer_pool){.bytes_max = bytes_max};
+    *pool = (struct buffer_pool){.bytes_max = bytes_max, .keepers = 1};
     buffer_pool_own(pool);
     return pool;
 }
@@ -371,15 +372,37 @@ void buffer_pool_stats_read(const struct buffer_pool *pool, struct buffer_pool_s
     *out = pool->stats;
 }
 
+static void free_idle_chunks(struct buffer_pool *pool)
+{
+    for (unsigned kind = 0; kind < KINDS; kind++)
+        while (pool->lists[kind].last && pool->lists[kind].last->live == 0)
+            chunk_free(pool, pool->lists[kind].last);
+}
+
+struct buffer_pool *buffer_pool_keep(struct buffer_pool *pool)
+{
+    __atomic_add_fetch(&pool->keepers, 1, __ATOMIC_RELAXED);
+    return pool;
+}
+
+void buffer_pool_let_go(struct buffer_pool *pool)
+{
+    /* Release pairs with the acquire of whoever comes last: it sees what the others brought back. */
+    if (__atomic_sub_fetch(&pool->keepers, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    take_returned(pool);
+    assert(pool->stats.buffers_live == 0);
+    free_idle_chunks(pool);
+    free(pool);
+}
+
 void buffer_pool_free(struct buffer_pool *pool)
 {
     if (!pool)
         return;
     buffer_pool_own(pool);
     take_returned(pool);
-    assert(pool->stats.buffers_live == 0);
-    for (unsigned kind = 0; kind < KINDS; kind++)
-        while (pool->lists[kind].first)
-            chunk_free(pool, pool->lists[kind].first);
-    free(pool);
+    free_idle_chunks(pool);
+    buffer_pool_disown(pool);
+    buffer_pool_let_go(pool);
 }

@@ -55,8 +55,13 @@ struct buffer_pool *buffer_pool_new(uint64_t bytes_max);
  * runtime_turn(). */
 void buffer_pool_own(struct buffer_pool *pool);
 void buffer_pool_disown(struct buffer_pool *pool);
-/* All buffers must be home: asserts so. */
+/* The owner's end of it.  All buffers must be home, asserts so, unless somebody
+ * keeps the pool. */
 void buffer_pool_free(struct buffer_pool *pool);
+/* Any thread: buffers that are still out at the pool's end stay good, and may come
+ * back, until whoever kept it has let go. */
+struct buffer_pool *buffer_pool_keep(struct buffer_pool *pool);
+void buffer_pool_let_go(struct buffer_pool *pool);
 void buffer_pool_stats_read(const struct buffer_pool *pool, struct buffer_pool_stats *out);
 /* Takes home what other threads returned, and gives idle chunks back; the
  * worker calls it once a turn (cheap when there is nothing). */

@@ -401,8 +401,12 @@ P2P_API int64_t p2p_stream_read_wait(struct p2p_stream *stream, void *out, size_
 P2P_API int64_t p2p_stream_read_full(struct p2p_stream *stream, void *out, size_t length, int timeout_ms);
 P2P_API int64_t p2p_stream_write_wait(struct p2p_stream *stream, const void *data, size_t length, int timeout_ms);
 
-/* Zero copy.  A buffer lent by read_buffer counts against the connection's
- * window and the node's memory until p2p_buffer_free(). */
+/* Zero copy.  A buffer lent by read_buffer counts against the stream's window
+ * and the connection's memory as long as the stream is there, then in the
+ * node's, until p2p_buffer_free().  That may be called from any thread, also when
+ * stream, connection, node and runtime have gone: what a buffer lies in stays
+ * until then.  "buffers_lent" counts those that are out, and p2p_node_free() logs
+ * how many are missing. */
 P2P_API int p2p_stream_read_buffer(struct p2p_stream *stream, struct p2p_buffer **out);
 /* Gives the buffer away, whatever is returned, but P2P_ERR_CALL_AGAIN: then it
  * stays the caller's, for after WRITABLE. */

@@ -216,8 +216,9 @@ public:
         NodeTest::SetUp();
         if (!runtime)
             return;
-        a = std::make_unique<Node>(runtime);
-        b = std::make_unique<Node>(runtime);
+        auto setup = [this](struct p2p_config *config) { configure(config); };
+        a = std::make_unique<Node>(runtime, setup);
+        b = std::make_unique<Node>(runtime, setup);
         a->start();
         b->start();
         ASSERT_EQ(p2p_node_handle(b->node, ENDS_PROTOCOL, 0, nullptr, nullptr), 0);
@@ -230,6 +231,9 @@ public:
         b.reset();
         NodeTest::TearDown();
     }
+
+    /* Of both nodes. */
+    virtual void configure(struct p2p_config *) {}
 
     /* Connects them and waits until they have told each other what they speak. */
     void join()

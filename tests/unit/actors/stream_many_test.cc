@@ -231,7 +231,13 @@ TEST_P(StreamMany, AThousandStreamsOfEventsShareAConnection)
     EXPECT_EQ(a->counter("stream_bytes_held") + b->counter("stream_bytes_held"), 0);
 }
 
-TEST_P(StreamMany, StreamsBeyondWhatAPeerTakesAreRefused)
+struct StreamCrowded : StreamMany {
+    void configure(struct p2p_config *config) override { p2p_config_max_streams(config, 16384); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, StreamCrowded, testing::Values(ALL_WORLDS), world_name);
+
+TEST_P(StreamCrowded, StreamsBeyondWhatAPeerTakesAreRefused)
 {
     constexpr int count = INBOUND + 76;
     std::vector<Heard> heard(count);
@@ -264,6 +270,25 @@ TEST_P(StreamMany, StreamsBeyondWhatAPeerTakesAreRefused)
         p2p_stream_close(each.stream);
     EXPECT_TRUE(is_quiet());
     expect_alive(open_ends()); /* there is room again */
+}
+
+struct StreamBound : StreamMany {
+    void configure(struct p2p_config *config) override { p2p_config_max_streams(config, 2); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, StreamBound, testing::Values(ALL_WORLDS), world_name);
+
+TEST_P(StreamBound, OpensBeyondTheBoundOfAConnectionWaitForTheirTurn)
+{
+    const char *name = ENDS_PROTOCOL;
+    struct p2p_stream *third = nullptr;
+    Stream first(a->open(b->id(), name)), second(a->open(b->id(), name));
+    EXPECT_EQ(p2p_stream_open(a->node, &third, b->id().c_str(), &name, 1, 10, &a->text), P2P_ERR_CALL_TIMEOUT);
+    ASSERT_EQ(p2p_stream_open_start(a->node, 3, b->id().c_str(), &name, 1), 0);
+    p2p_stream_reset(first.release(), 0);
+    auto opened = a->await(P2P_EVENT_STREAM_OPENED);
+    EXPECT_EQ(opened.request, 3u);
+    Stream last(opened.stream);
 }
 
 struct StreamBacklog : StreamStill {

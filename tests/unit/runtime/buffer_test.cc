@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <sys/mman.h>
@@ -270,6 +271,58 @@ TEST(BufferPool, WithoutAnOwnerAllComeHomeByTheStack)
     buffer_pool_own(pool.pool);
     buffer_pool_collect(pool.pool, 1);
     EXPECT_EQ(pool.stats().buffers_live, 0u);
+}
+
+// The kernel has no memory there any more.
+bool is_unmapped(void *address)
+{
+    auto page = reinterpret_cast<uintptr_t>(address) & ~uintptr_t(4095);
+    return msync(reinterpret_cast<void *>(page), 1, MS_ASYNC) != 0 && errno == ENOMEM;
+}
+
+TEST(BufferPool, StaysForBuffersThatAreOutWhileSomebodyKeepsIt)
+{
+    buffer_pool *pool = buffer_pool_keep(buffer_pool_new(BUFFER_POOL_BYTES_MAX));
+    buffer *small = buffer_new(pool, 100), *large = buffer_new(pool, BUFFER_LARGE_BYTES);
+    buffer *gone = buffer_new(pool, BUFFER_MEDIUM_BYTES);
+    uint8_t *data = small->data, *idle = gone->data;
+    memset(large->data, 7, large->capacity);
+    buffer_unref(gone);
+    EXPECT_FALSE(is_unmapped(idle));
+    buffer_pool_free(pool);
+    EXPECT_TRUE(is_unmapped(idle)) << "what nobody has goes at once";
+    data[0] = 'x';
+    EXPECT_EQ(large->data[large->capacity - 1], 7);
+    std::thread([&] {
+        buffer_unref(large);
+        buffer_ref(small);
+        buffer_unref(small);
+        buffer_unref(small);
+        EXPECT_FALSE(is_unmapped(data));
+        buffer_pool_let_go(pool);
+        EXPECT_TRUE(is_unmapped(data));
+    }).join();
+}
+
+TEST(BufferPool, TheLastOfManyThreadsGivesItsMemoryBack)
+{
+    for (int round = 0; round < 50; round++) {
+        buffer_pool *pool = buffer_pool_new(BUFFER_POOL_BYTES_MAX);
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 4; i++) {
+            buffer *one = buffer_new(pool, 100), *other = buffer_new(pool, 100);
+            buffer_pool_keep(pool);
+            threads.emplace_back([=] {
+                one->data[0] = 1;
+                buffer_unref(one);
+                buffer_unref(other);
+                buffer_pool_let_go(pool);
+            });
+        }
+        buffer_pool_free(pool); // while they bring them back
+        for (std::thread &thread : threads)
+            thread.join();
+    }
 }
 
 TEST(Buffer, ForeignOnesHaveExactlyTheirSize)
