@@ -69,11 +69,17 @@ void hang_up(struct p2p_node *node)
     p2p_node_free(node);
 }
 
+/* A peer that is no longer known has gone since we connected. */
+static int since_connected(int error)
+{
+    return error == P2P_ERR_CALL_NOT_FOUND ? P2P_ERR_CONN_CLOSED : error;
+}
+
 const char *client_reason(int error)
 {
     if (signals_seen())
         return "interrupted";
-    switch (error) {
+    switch (since_connected(error)) {
     case P2P_ERR_CALL_TIMEOUT:
     case P2P_ERR_STREAM_TIMEOUT:
         return "the peer did not answer in the time given; it is slow, or gone: allow more with --timeout, or try "
@@ -98,13 +104,14 @@ const char *client_reason(int error)
 
 int client_exit(int error)
 {
-    return error != 0 && signals_seen() ? EXIT_INTERRUPTED : exit_of(error);
+    return error != 0 && signals_seen() ? EXIT_INTERRUPTED : exit_of(since_connected(error));
 }
 
 json_t *with_error(json_t *object, int error)
 {
     if (error != 0)
-        json_object_set_new(object, "error", json_string(signals_seen() ? "interrupted" : p2p_error_name(error)));
+        json_object_set_new(object, "error", json_string(signals_seen() ? "interrupted"
+                                                                              : p2p_error_name(since_connected(error))));
     return object;
 }
 
