@@ -109,9 +109,10 @@ int client_exit(int error)
 
 json_t *with_error(json_t *object, int error)
 {
+    const char *name = signals_seen() ? "interrupted" : p2p_error_name(since_connected(error));
+
     if (error != 0)
-        json_object_set_new(object, "error", json_string(signals_seen() ? "interrupted"
-                                                                              : p2p_error_name(since_connected(error))));
+        json_object_set_new(object, "error", json_string(name));
     return object;
 }
 

@@ -11,27 +11,35 @@
  * is lost without a word. */
 
 /* Input that is quoted there may have anything in it. */
-static void put_safely(const char *text)
+static void put_safely(FILE *out, const char *text)
 {
     for (; *text != '\0'; text++) {
         if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            fprintf(stderr, "\\x%02x", (unsigned)*text);
+            fprintf(out, "\\x%02x", (unsigned)*text);
         else
-            fputc(*text, stderr);
+            fputc(*text, out);
     }
 }
 
+/* In one write: log lines go to the same place. */
 void vcomplain(const char *format, va_list arguments)
 {
-    char *text = NULL;
+    char *text = NULL, *line = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&line, &length);
 
     if (vasprintf(&text, format, arguments) < 0)
         text = NULL;
-    flockfile(stderr);
-    fputs("chorus-p2p: ", stderr);
-    put_safely(text != NULL ? text : "no memory for a message");
-    fputc('\n', stderr);
-    funlockfile(stderr);
+    if (out != NULL && text != NULL) {
+        fputs("chorus-p2p: ", out);
+        put_safely(out, text);
+        fputc('\n', out);
+    }
+    if (out != NULL && fclose(out) == 0 && length > 0)
+        fwrite(line, 1, length, stderr);
+    else
+        fputs("chorus-p2p: no memory for a message\n", stderr);
+    free(line);
     free(text);
 }
 
