@@ -11,6 +11,7 @@
 enum {
     SPIN_NS_MIN = 1000,  /* below, it is off */
     SPIN_SKIP = 64,      /* sleeps after which it is tried again */
+    SPIN_YIELD_NS = 4000, /* of spinning, after which others get the CPU: a system call each time */
 };
 
 _Static_assert((int)WORKER_LANE_MESSAGES == (int)LANE_SLOTS, "one bound, two names");
@@ -418,12 +419,16 @@ static bool spin(struct worker *worker, uint64_t deadline_ns)
     uint64_t end_ns = now_ns + worker->spin_ns;
     if (end_ns > deadline_ns)
         end_ns = deadline_ns;
+    uint64_t yield_ns = now_ns + SPIN_YIELD_NS;
     bool paid = false;
     while (now_ns < end_ns && !paid) {
         paid = driver_turn(worker->driver, 0) > 0 || has_inbound(worker) || worker->ready.first;
-        if (!paid)
-            sched_yield(); /* to whoever shares the CPU */
         now_ns = driver_now_ns(worker->driver);
+        if (paid || now_ns < yield_ns)
+            continue;
+        sched_yield(); /* to whoever shares the CPU */
+        now_ns = driver_now_ns(worker->driver);
+        yield_ns = now_ns + SPIN_YIELD_NS;
     }
     spin_paid(worker, paid);
     return paid;

@@ -180,11 +180,13 @@ def test_killed(how):
     """In the middle of a row, with a peer, the daemon and one of its commands under way."""
     with tempfile.TemporaryDirectory() as folder:
         lives = Lives(folder)
+        # A shell's background job ignores SIGINT, and so would all that it starts.
         runner = subprocess.Popen([HERE / "run", "--ours", "false", "--daemon", f"{THIS} daemon", "--peer",
                                    f"go={THIS} program go chorus none", "--only",
                                    "peer=go,case=daemon-ping,direction=we-dial", "--drivers", "epoll"],
                                   env={**os.environ, "RUN_TEST_LIVES": lives.path}, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL)
+                                  stderr=subprocess.DEVNULL,
+                                  preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         lives.await_names({"go", "run", "ping"})
         runner.send_signal(how)
         assert runner.wait(20) != 0
