@@ -13,6 +13,7 @@
 
 enum bench_limits {
     BENCH_RUNS_MAX = 101,
+    BENCH_KEPT_MAX = 128,
     BENCH_SECONDS_MAX = 3600,
     BENCH_COUNT_MAX = 100000000, /* messages that take seconds */
     BENCH_PARALLEL_MAX = 1000,   /* threads; a node and a socket each */
@@ -73,6 +74,10 @@ void bench_pin(unsigned cpu);
 /* Calls of malloc, calloc, realloc and aligned forms in this process so far;
  * `serve` answers `heap` with its own. */
 uint64_t bench_allocations(void);
+
+/* Takes over a string that lives as long as the program, BENCH_KEPT_MAX at
+ * most; NULL is no memory.  Exits with a message when there is none. */
+const char *bench_keep(char *text);
 
 void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 

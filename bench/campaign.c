@@ -69,13 +69,13 @@ static bool add_spec(struct campaign *campaign, const char *name, const char *co
     return true;
 }
 
-static char *own_command(const struct campaign *campaign, const char *arguments)
+static const char *own_command(const struct campaign *campaign, const char *arguments)
 {
     char *command = NULL;
 
     if (asprintf(&command, "'%s' %s", campaign->self, arguments) < 0)
-        bench_die("no memory");
-    return command; /* lives as long as the program */
+        command = NULL;
+    return bench_keep(command);
 }
 
 /* The references.  Where ours looks around before it sleeps, so does that of

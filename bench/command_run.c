@@ -42,7 +42,6 @@ struct parsing {
     struct campaign_options options;
     const char *folder;
     bool own_network, known_peers;
-    char *named[PLAN_PEERS_MAX]; /* copies of NAME */
 };
 
 double command_number(struct argp_state *state, const char *option, const char *text, double least, double most)
@@ -59,15 +58,17 @@ static void add_peer(struct argp_state *state, struct parsing *parsing, const ch
 {
     struct campaign_options *options = &parsing->options;
     const char *equals = strchr(text, '=');
-    char *name = strndup(text, equals != NULL ? (size_t)(equals - text) : 0), *command = NULL;
+    const char *name = bench_keep(strndup(text, equals != NULL ? (size_t)(equals - text) : 0));
+    char *command = NULL;
 
-    if (name == NULL || equals == NULL || equals[1] == '\0' || !plan_peer_name(name))
+    if (equals == NULL || equals[1] == '\0' || !plan_peer_name(name))
         argp_error(state, "--peer: '%s' is not NAME=COMMAND with a name of small letters, digits and dashes that is "
                           "not one of ours", text);
     if (options->peer_count == PLAN_PEERS_MAX)
         argp_error(state, "--peer: at most %d peers", PLAN_PEERS_MAX);
     if (asprintf(&command, "%s listen --key ed25519", equals + 1) < 0)
-        bench_die("no memory");
+        command = NULL;
+    (void)bench_keep(command);
     for (size_t i = 0; i < options->peer_count; i++) {
         if (strcmp(options->peers[i].name, name) == 0)
             argp_error(state, "--peer: %s is there twice", name);
@@ -211,7 +212,8 @@ static void add_known_peers(struct campaign_options *options)
         if ((folder == NULL ? asprintf(&command, "sh -c 'echo not built: tests/interop/run --build-only does it >&2'")
              : k == 2 ? asprintf(&command, "node '%s/peer.mjs' listen --key ed25519", folder)
                       : asprintf(&command, "'%s/peer' listen --key ed25519", folder)) < 0)
-            bench_die("no memory");
+            command = NULL;
+        (void)bench_keep(command);
         free(folder);
         options->peers[options->peer_count++] = (struct side_spec){.name = kinds[k], .command = command, .cpu = -1};
     }
