@@ -146,10 +146,11 @@ static void finish_awaiters(struct peer *peer, int error)
 static int identify_error(const struct peer *peer)
 {
     const struct connection *at = peer->connections;
+    int error = at ? at->identify_error : 0;
 
     while (at && at->identify_error)
         at = at->next;
-    return at || peer->told.agent ? 0 : peer->connections->identify_error;
+    return at || peer->told.agent ? 0 : error;
 }
 
 /* A connection fewer may tell of it. */

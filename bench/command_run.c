@@ -57,16 +57,16 @@ double command_number(struct argp_state *state, const char *option, const char *
 static void add_peer(struct argp_state *state, struct parsing *parsing, const char *text)
 {
     struct campaign_options *options = &parsing->options;
-    const char *equals = strchr(text, '=');
-    const char *name = bench_keep(strndup(text, equals != NULL ? (size_t)(equals - text) : 0));
+    size_t length = strcspn(text, "=");
+    const char *name = bench_keep(strndup(text, length));
     char *command = NULL;
 
-    if (equals == NULL || equals[1] == '\0' || !plan_peer_name(name))
+    if (text[length] == '\0' || text[length + 1] == '\0' || !plan_peer_name(name))
         argp_error(state, "--peer: '%s' is not NAME=COMMAND with a name of small letters, digits and dashes that is "
                           "not one of ours", text);
     if (options->peer_count == PLAN_PEERS_MAX)
         argp_error(state, "--peer: at most %d peers", PLAN_PEERS_MAX);
-    if (asprintf(&command, "%s listen --key ed25519", equals + 1) < 0)
+    if (asprintf(&command, "%s listen --key ed25519", text + length + 1) < 0)
         command = NULL;
     (void)bench_keep(command);
     for (size_t i = 0; i < options->peer_count; i++) {

@@ -48,7 +48,7 @@ static void send_sealed(struct flow *flow)
 {
     struct aead_context *aead = aead_context_new();
     struct noise_keys keys = {.send_nonce = 0};
-    uint8_t *plain = calloc(1, LIMITS_FRAME_BYTES), *out = malloc(LIMITS_FRAMES * LIMITS_RECORD_BYTES);
+    uint8_t *plain = calloc(1, LIMITS_FRAME_BYTES), *out = malloc((size_t)LIMITS_FRAMES * LIMITS_RECORD_BYTES);
     bool sent = aead != NULL && plain != NULL && out != NULL;
 
     while (sent && !is_over(flow)) {
@@ -63,7 +63,7 @@ static void send_sealed(struct flow *flow)
             at += written;
         }
         sent = limits_write_all(flow->fd, out, at);
-        add_bytes(flow, LIMITS_FRAMES * LIMITS_FRAME_BYTES);
+        add_bytes(flow, (uint64_t)LIMITS_FRAMES * LIMITS_FRAME_BYTES);
     }
     aead_context_free(aead);
     free(plain);
@@ -84,12 +84,12 @@ static void take_sealed(struct flow *flow)
 {
     struct aead_context *aead = aead_context_new();
     struct noise_keys keys = {.recv_nonce = 0};
-    uint8_t *in = malloc(LIMITS_FRAMES * LIMITS_RECORD_BYTES);
+    uint8_t *in = malloc((size_t)LIMITS_FRAMES * LIMITS_RECORD_BYTES);
     size_t have = 0;
     ssize_t count;
 
     while (aead != NULL && in != NULL &&
-           (count = recv(flow->fd, in + have, LIMITS_FRAMES * LIMITS_RECORD_BYTES - have, 0)) > 0) {
+           (count = recv(flow->fd, in + have, (size_t)LIMITS_FRAMES * LIMITS_RECORD_BYTES - have, 0)) > 0) {
         size_t at = 0, plain;
 
         for (have += (size_t)count; have - at >= LIMITS_RECORD_BYTES; at += LIMITS_RECORD_BYTES) {
@@ -292,15 +292,15 @@ enum { HANDSHAKES = 100 }; /* of a call: it makes two identities first */
 void limits_sides(struct limits_load *load)
 {
     uint64_t begin_ns, until_ns = bench_now_ns() + (uint64_t)(load->warm_s * 1e9);
-    double sides = 0;
+    uint64_t sides = 0;
 
     while (bench_now_ns() < until_ns)
         (void)limits_handshake(HANDSHAKES);
     limits_begin(load);
     begin_ns = bench_now_ns();
     until_ns = begin_ns + (uint64_t)(load->seconds * 1e9);
-    for (; bench_now_ns() < until_ns; sides += 2 * HANDSHAKES)
+    for (; bench_now_ns() < until_ns; sides += 2 * (uint64_t)HANDSHAKES)
         (void)limits_handshake(HANDSHAKES);
     limits_end(load);
-    limits_answer(load, sides, (double)(bench_now_ns() - begin_ns) / 1e9, NULL);
+    limits_answer(load, (double)sides, (double)(bench_now_ns() - begin_ns) / 1e9, NULL);
 }

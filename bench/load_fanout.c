@@ -98,6 +98,8 @@ static void forget(struct receiver *receiver)
 {
     struct group *group = receiver->group;
 
+    if (group == NULL)
+        return;
     *(receiver->previous != NULL ? &receiver->previous->next : &group->first) = receiver->next;
     if (receiver->next != NULL)
         receiver->next->previous = receiver->previous;

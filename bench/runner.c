@@ -5,6 +5,7 @@
 #include "meter.h"
 #include "part.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -354,6 +355,7 @@ static bool prepare(struct cast *cast, struct measured *measured, struct runner_
 {
     if (!start_cast(cast, &result->error))
         return false;
+    assert(cast->listeners[0] != NULL && cast->diallers[0] != NULL);
     if (cast->request->count_calls && (!calls_open(&cast->listener_calls, cast->listeners[0]->pid) ||
                                        !calls_open(&cast->dialler_calls, cast->diallers[0]->pid))) {
         snprintf(result->error.text, sizeof(result->error.text), "system calls cannot be counted");

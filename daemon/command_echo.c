@@ -252,7 +252,7 @@ static int run_echo(struct p2p_node *node, struct p2p_stream *stream, const stru
     if (pieces != NULL) {
         echo.outgoing = pieces;
         echo.incoming = pieces + PIECE_BYTES;
-        echo.expected = pieces + PIECE_BYTES * 2;
+        echo.expected = pieces + (size_t)PIECE_BYTES * 2;
         error = exchange(&echo);
     }
     report(&echo, (double)(clock_ns() - begin_ns) / 1e9, error);

@@ -119,14 +119,19 @@ static int worker_start(struct worker *worker)
     return error;
 }
 
-/* No actor is left: completions and mail that still come are buried. */
+/* No actor is left: completions and mail that still come are buried.  As long as
+ * they become fewer: a turn brings some dozens, of ten thousands perhaps. */
 static void drain_driver(struct worker *worker)
 {
+    uint64_t least = UINT64_MAX;
     for (unsigned i = 0; i < DRAIN_TURNS_MAX; i++) {
         struct driver_stats stats;
         driver_stats_read(worker->driver, &stats);
         if (stats.operations_in_flight == 0)
             return;
+        if (stats.operations_in_flight < least)
+            i = 0;
+        least = stats.operations_in_flight;
         driver_turn(worker->driver, driver_now_ns(worker->driver) + DRAIN_TURN_NS);
     }
 }
