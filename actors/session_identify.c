@@ -216,6 +216,12 @@ void session_identify_begin(struct session *session)
     session_open_stream(session, stream);
 }
 
+uint32_t session_identify_bytes(const struct session *session)
+{
+    return (session->identify != NULL ? session->identify->reader.capacity : 0) +
+           (session->push != NULL ? session->push->reader.capacity : 0);
+}
+
 void session_identify_free(struct session *session)
 {
     if (session->identify != NULL)

@@ -205,6 +205,8 @@ struct p2p_stream *session_stream_new(struct session *session, const char *name,
                                       const struct p2p_stream_callbacks *callbacks, void *user);
 extern const struct p2p_stream_callbacks session_identify_callbacks, session_push_callbacks;
 void session_identify_free(struct session *session);
+/* That the peer's messages take while they are read. */
+uint32_t session_identify_bytes(const struct session *session);
 void session_ping_ask(struct session *session, struct waiter *waiter);
 void session_ping_free(struct session *session, int error);
 

@@ -6,6 +6,7 @@
 extern "C" {
 #include "actors/memory.h"
 #include "actors/node.h"
+#include "actors/session.h"
 }
 
 /* What all connections of a node hold together. */
@@ -221,6 +222,24 @@ TEST_P(MemoryTest, CountsBuffersThatAreLentBeyondTheirConnection)
     EXPECT_EQ(victim.counter("memory_left"), static_cast<int64_t>(length));
     p2p_buffer_free(buffer);
     EXPECT_TRUE(victim.reaches("memory_left", 0));
+}
+
+TEST_P(MemoryTest, CountsWhatAPushTakesUntilItEnds)
+{
+    Node a(runtime), b(runtime);
+    a.start();
+    b.start();
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    a.await(P2P_EVENT_PEER_IDENTIFIED);
+    b.await(P2P_EVENT_PEER_IDENTIFIED);
+    EXPECT_TRUE(b.reaches("memory_held", 0));
+    struct p2p_stream *push = a.open(b.id(), "/ipfs/id/push/1.0.0");
+    ASSERT_NE(push, nullptr);
+    std::string part = "\xc0\x3e" + std::string(7000, '\0'); /* of 8,000 bytes */
+    ASSERT_EQ(p2p_stream_write_wait(push, part.data(), part.size(), TEST_PATIENCE_MS), 7002);
+    EXPECT_TRUE(b.reaches("memory_held", 8192 + SESSION_IDLE_STREAM_BYTES));
+    p2p_stream_close(push);
+    EXPECT_TRUE(b.reaches("memory_held", 0));
 }
 
 /* Windows grow from half of it. */
