@@ -8,8 +8,9 @@
 enum config_limits {
     CONFIG_CONNECTIONS_MAX = 50,            /* the default; 0 lifts it */
     CONFIG_DIALS_MAX = 160,                 /* the default; go-libp2p swarm/limiter.go, concurrent descriptors */
-    CONFIG_STREAMS_MAX = 512,               /* the default; rust-libp2p gives a connection up at its 513th stream
-                                             * (yamux config.rs, max_num_streams) */
+    CONFIG_STREAMS_MAX = 448,               /* the default; rust-libp2p gives a connection up at the 513th stream of
+                                             * both sides (its crate yamux, max_num_streams), its own too: 64 are for
+                                             * those, and for what has ended here and not yet there */
     CONFIG_CONNECTION_TIMEOUT_MS = 30000,   /* ConnectionTimeout */
     CONFIG_STATUS_INTERVAL_MS = 30000,
     CONFIG_CONNECTION_MEMORY_BYTES_MIN = 262144, /* yamux's first window: less could serve no stream */

@@ -221,6 +221,12 @@ void session_fail_streams(struct session *session, int error, bool dropped)
         session_run_ready(session);
 }
 
+/* As many of ours as the configuration allows. */
+static bool has_streams_enough(const struct session *session)
+{
+    return session->yamux.streams_out >= session->node->config.streams_max;
+}
+
 void session_expire_streams(struct session *session, uint64_t now_ns)
 {
     while (session->negotiating != NULL && session->negotiating->deadline_ns <= now_ns) {
@@ -229,7 +235,8 @@ void session_expire_streams(struct session *session, uint64_t now_ns)
         leave_deadlines(session, stream);
         if ((stream->flags & STREAM_PENDING) == 0)
             yamux_reset(&session->yamux, &stream->mux, YAMUX_RESET_NEGOTIATION);
-        stream_fail(stream, P2P_ERR_STREAM_TIMEOUT, 0);
+        stream_fail(stream, stream->flags & STREAM_PENDING && has_streams_enough(session) ? P2P_ERR_STREAM_LIMIT
+                                                                                           : P2P_ERR_STREAM_TIMEOUT, 0);
         session_stream_forget(session, stream);
     }
     while (session->lingering != NULL && session->lingering->deadline_ns <= now_ns) {
@@ -291,7 +298,7 @@ static int open_now(struct session *session, struct p2p_stream *stream)
 {
     int error;
 
-    if (session->yamux.streams_out >= session->node->config.streams_max)
+    if (has_streams_enough(session))
         return P2P_ERR_CALL_FULL;
     error = yamux_open(&session->yamux, &stream->mux, session_now(session));
     if (error != 0)

@@ -416,6 +416,20 @@ static void hand_over(struct p2p_stream *stream)
     stream->flags &= ~(uint32_t)(STREAM_READABLE | STREAM_WRITABLE | STREAM_TELL_FIN);
 }
 
+static void explain_not_opened(const struct p2p_stream *stream, struct waiter *opener)
+{
+    char why[P2P_ADDRESS_TEXT_BYTES];
+
+    if (stream->error == P2P_ERR_STREAM_LIMIT)
+        snprintf(why, sizeof(why), "%u streams of ours are open on this connection, as many as may be "
+                 "(p2p_config_max_streams), or thousands wait for that; close some, or raise the limit",
+                 stream->node->config.streams_max);
+    else
+        snprintf(why, sizeof(why), "%s", p2p_error_string(stream->error));
+    snprintf(opener->text.text, sizeof(opener->text.text), "stream to %s with %.150s: %.250s", opener->id,
+             stream->name_count > 0 ? stream_names(stream)[0] : "", why);
+}
+
 /* It failed before the application had it. */
 static void tell_not_opened(struct p2p_stream *stream)
 {
@@ -424,8 +438,7 @@ static void tell_not_opened(struct p2p_stream *stream)
     stream->flags |= STREAM_TOLD_FAILED;
     if (opener != NULL) {
         stream->opener = NULL;
-        snprintf(opener->text.text, sizeof(opener->text.text), "stream to %s with %s: %s", opener->id,
-                 stream->name_count > 0 ? stream_names(stream)[0] : "", p2p_error_string(stream->error));
+        explain_not_opened(stream, opener);
         waiter_finish(opener, stream->error);
         return;
     }

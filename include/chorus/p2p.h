@@ -226,9 +226,9 @@ P2P_API int p2p_config_max_dials(struct p2p_config *config, uint32_t dials);
 P2P_API int p2p_config_pending_handshakes(struct p2p_config *config, uint32_t handshakes);
 /* Silence after which we ask whether the peer is there (30 s); 0: never. */
 P2P_API int p2p_config_keep_alive_ms(struct p2p_config *config, uint32_t interval_ms);
-/* Streams that we have open at a time on one connection (512: rust-libp2p ends a
- * connection that has more).  From 1 to 16,384; opens beyond it wait for their
- * turn, and time out with P2P_ERR_STREAM_TIMEOUT. */
+/* Streams that we have open at a time on one connection (448: rust-libp2p ends a
+ * connection with more than 512, its own counted).  From 1 to 16,384; opens
+ * beyond it wait for their turn, ten seconds at most: P2P_ERR_STREAM_LIMIT. */
 P2P_API int p2p_config_max_streams(struct p2p_config *config, uint32_t streams);
 /* Bytes that windows and queues of one connection may hold (16 MiB).  From
  * 262,144. */

@@ -26,7 +26,7 @@ TEST_F(ConfigTest, HasTheDefaultsOfTheHeader)
     EXPECT_EQ(std::string(config->agent_version), std::string("chorus-p2p/") + p2p_version());
     EXPECT_EQ(config->connections_max, 50u);
     EXPECT_EQ(config->pending_handshakes_max, 128u);
-    EXPECT_EQ(config->streams_max, 512u);
+    EXPECT_EQ(config->streams_max, 448u);
     EXPECT_EQ(config->connection_timeout_ms, 30000u);
     EXPECT_EQ(config->status_interval_ms, 30000u);
     EXPECT_TRUE(config->security);

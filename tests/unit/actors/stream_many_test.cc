@@ -291,6 +291,32 @@ TEST_P(StreamBound, OpensBeyondTheBoundOfAConnectionWaitForTheirTurn)
     Stream last(opened.stream);
 }
 
+/* Where ten seconds are none. */
+struct StreamBoundTime : StreamBound {
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, StreamBoundTime, testing::Values(World{DRIVER_SIM, false}), world_name);
+
+TEST_P(StreamBoundTime, AnOpenWhoseTurnDoesNotComeNamesTheBound)
+{
+    const char *name = ENDS_PROTOCOL;
+    Stream first(a->open(b->id(), name)), second(a->open(b->id(), name));
+    for (uint64_t request : {3, 4})
+        ASSERT_EQ(p2p_stream_open_start(a->node, request, b->id().c_str(), &name, 1), 0);
+    for (uint64_t request : {3, 4}) {
+        auto failed = a->await(P2P_EVENT_STREAM_OPEN_FAILED, 20000);
+        EXPECT_EQ(failed.request, request);
+        EXPECT_EQ(failed.error, P2P_ERR_STREAM_LIMIT);
+        EXPECT_NE(std::string(failed.text.text).find("2 streams of ours are open"), std::string::npos)
+            << failed.text.text;
+        EXPECT_NE(std::string(failed.text.text).find("p2p_config_max_streams"), std::string::npos);
+    }
+    EXPECT_EQ(a->counter("streams"), 2);
+    p2p_stream_reset(first.release(), 0);
+    EXPECT_TRUE(a->reaches("streams", 1));
+    Stream third(a->open(b->id(), name)); /* nothing is left of those that failed */
+}
+
 struct StreamBacklog : StreamStill {
 };
 
