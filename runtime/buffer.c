@@ -264,11 +264,12 @@ struct buffer *buffer_ref(struct buffer *buffer)
 
 /* True when this was the last reference.  The only holder needs no exchange:
  * nobody is left who could add one.  The acquire pairs with the release of
- * those who let go before. */
+ * those who let go before, the release with the acquire of is_waste(): the pages
+ * may go when we have read them. */
 static bool let_go(struct buffer *buffer)
 {
     if (__atomic_load_n(&buffer->refs, __ATOMIC_ACQUIRE) == 1) {
-        __atomic_store_n(&buffer->refs, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&buffer->refs, 0, __ATOMIC_RELEASE);
         return true;
     }
     uint32_t before = __atomic_fetch_sub(&buffer->refs, 1, __ATOMIC_ACQ_REL);
