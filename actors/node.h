@@ -24,6 +24,7 @@ enum node_limits {
     NODE_HANDSHAKE_NS_MAX = 10000000000ull,       /* a whole inbound handshake */
     NODE_NEGOTIATION_NS_MAX = 10000000000ull,     /* of a stream; go's and js's 10 s */
     NODE_STALL_NS_MAX = 30000000000ull,           /* a peer that takes no byte while data is queued */
+    NODE_STALL_LOOK_NS = 5000000000ull,           /* between looks whether it does: one system call each */
     NODE_KEEP_ALIVE_NS = 30000000000ull,          /* go's yamux keep-alive */
     NODE_PONG_NS_MAX = 10000000000ull,            /* for the answer to it; go's ConnectionWriteTimeout */
     NODE_CLOSE_FLUSH_NS = 1000000000ull,          /* the way down: GoAway and flush */

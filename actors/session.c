@@ -412,7 +412,7 @@ static void keep_alive(struct session *session, uint64_t now_ns)
 
 static uint64_t stall_deadline(const struct session *session)
 {
-    return session->flags & SESSION_SENDING ? session->stall_since_ns + NODE_STALL_NS_MAX : UINT64_MAX;
+    return session->flags & SESSION_SENDING ? session->stall_look_ns : UINT64_MAX;
 }
 
 static void check_stall(struct session *session, uint64_t now_ns)
@@ -422,12 +422,12 @@ static void check_stall(struct session *session, uint64_t now_ns)
     if (now_ns < stall_deadline(session))
         return;
     acknowledged = driver_acknowledged(session->driver, session->socket);
-    if (acknowledged != session->stall_acknowledged) {
-        session->stall_acknowledged = acknowledged;
+    if (acknowledged != session->stall_acknowledged)
         session->stall_since_ns = now_ns;
-        return;
-    }
-    session_end(session, P2P_ERR_CONN_STALLED);
+    session->stall_acknowledged = acknowledged;
+    session->stall_look_ns = now_ns + NODE_STALL_LOOK_NS;
+    if (now_ns - session->stall_since_ns >= NODE_STALL_NS_MAX)
+        session_end(session, P2P_ERR_CONN_STALLED);
 }
 
 enum { BULK_IDLE_NS_MAX = 1000000000 }; /* a large buffer waits no longer for bytes that do not come */

@@ -589,6 +589,7 @@ void session_flush(struct session *session)
     }
     session->flags |= SESSION_SENDING;
     session->stall_since_ns = session_now(session);
+    session->stall_look_ns = session->stall_since_ns + NODE_STALL_LOOK_NS;
     driver_send(session->driver, session->socket, session->self, buffer_ref(session->sending),
                 session->sending->begin, session->sending->end - session->sending->begin);
 }

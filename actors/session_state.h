@@ -110,8 +110,9 @@ struct session {
     uint64_t deadline_ns;           /* of the phase (closing, draining) */
     uint64_t last_recv_ns;
     uint64_t pinged_ns;             /* when we last measured the round trip */
-    uint64_t stall_since_ns;        /* when the send in flight last made progress */
-    uint64_t stall_acknowledged;
+    uint64_t stall_since_ns;        /* when the send in flight was last seen to make progress, or began */
+    uint64_t stall_look_ns;         /* when to look again */
+    uint64_t stall_acknowledged;    /* what the peer had taken at the last look */
     uint64_t opened_ns;
     struct session *next, *previous; /* of the worker's, local->sessions */
     struct peer_id peer;

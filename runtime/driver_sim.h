@@ -33,6 +33,9 @@ void sim_world_free(struct sim_world *world);
 bool sim_world_run(struct sim_world *world, bool (*until)(void *argument), void *argument, uint64_t virtual_ns_max);
 /* One round of that: what runtime_turn() does.  True: somebody did something. */
 bool sim_world_turn(struct sim_world *world, uint64_t deadline_ns);
+/* A frozen worker has no turn, as if its process were stopped: what is sent to it
+ * waits in its sockets, and others' calls to its runtime wait with it. */
+void sim_world_freeze(struct sim_world *world, const struct worker *worker, bool frozen);
 uint64_t sim_world_now_ns(const struct sim_world *world);
 /* A hash of every completion so far, in order: equal for equal runs. */
 uint64_t sim_world_trace(const struct sim_world *world);

@@ -48,6 +48,7 @@ struct sim_driver {
     struct sim_socket **ready; /* operations that may go on */
     unsigned ready_count, ready_capacity;
     bool woken;
+    bool frozen;
     uint64_t sleep_until_ns; /* 0: it has work due */
 };
 

@@ -168,6 +168,13 @@ uint64_t sim_world_now_ns(const struct sim_world *world)
     return world->now_ns;
 }
 
+void sim_world_freeze(struct sim_world *world, const struct worker *worker, bool frozen)
+{
+    for (unsigned i = 0; i < world->driver_count; i++)
+        if (world->drivers[i]->base.worker == worker)
+            world->drivers[i]->frozen = frozen;
+}
+
 uint64_t sim_world_trace(const struct sim_world *world)
 {
     return world->trace;
@@ -180,6 +187,8 @@ void sim_world_advance(struct sim_world *world)
     for (unsigned i = 0; i < world->driver_count; i++) {
         struct sim_driver *driver = world->drivers[i];
 
+        if (driver->frozen)
+            continue;
         if (driver->woken || driver->sleep_until_ns < next_ns)
             next_ns = driver->woken ? 0 : driver->sleep_until_ns;
     }
@@ -202,6 +211,8 @@ static bool turn_all(struct sim_world *world, uint64_t deadline_ns)
 
         world->drivers[chosen] = world->drivers[i];
         world->drivers[i] = driver;
+        if (driver->frozen)
+            continue;
         worker_stats_read(driver->base.worker, &before);
         if (worker_turn(driver->base.worker, deadline_ns))
             busy = true;

@@ -426,7 +426,8 @@ TEST_P(StreamBuffer, MayGoToAStreamOfAnotherRuntime)
         return connected == 1;
     }));
     Stream from;
-    ASSERT_EQ(p2p_stream_open_start(c->node, 2, d->id().c_str(), std::vector<const char *>{ENDS_PROTOCOL}.data(), 1), 0);
+    const char *name = ENDS_PROTOCOL;
+    ASSERT_EQ(p2p_stream_open_start(c->node, 2, d->id().c_str(), &name, 1), 0);
     ASSERT_TRUE(until([&] {
         while (turn() && p2p_node_next_event(c->node, &event) == 0)
             if (event.type == P2P_EVENT_STREAM_OPENED)

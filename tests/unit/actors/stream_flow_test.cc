@@ -334,12 +334,12 @@ TEST_P(StreamThreads, StreamsOfOneConnectionServeThreadsOfTheirOwn)
 }
 
 /* In virtual time. */
-struct StreamTime : StreamFlow {
+struct StreamHours : StreamFlow {
 };
 
-INSTANTIATE_TEST_SUITE_P(Drivers, StreamTime, testing::Values(World{DRIVER_SIM, false}), world_name);
+INSTANTIATE_TEST_SUITE_P(Drivers, StreamHours, testing::Values(World{DRIVER_SIM, false}), world_name);
 
-TEST_P(StreamTime, CallsWaitInTheTimeOfTheirRuntime)
+TEST_P(StreamHours, CallsWaitInTheTimeOfTheirRuntime)
 {
     Ends ends = open_ends();
     char byte;

@@ -205,6 +205,32 @@ TEST(SimWorld, TheSameSeedGivesTheSameRun)
     EXPECT_LT(one_ns, 3 * second);
 }
 
+TEST(SimWorld, AFrozenWorkerIsSilentAndLosesNothing)
+{
+    sim_world *world = sim_world_new(4);
+    runtime *server = runtime_in(world, 1), *client = runtime_in(world, 1);
+    scope *there = scope_new(server, nullptr), *here = scope_new(client, nullptr);
+    actor_ref ref;
+
+    callers_done = 0;
+    EXPECT_EQ(actor_spawn(runtime_worker(server, 0), &ref, &echo_class, there, nullptr), 0);
+    EXPECT_EQ(actor_spawn(runtime_worker(client, 0), &ref, &caller_class, here, nullptr), 0);
+    EXPECT_FALSE(sim_world_run(world, is_gone, here, 100 * millisecond));
+    sim_world_freeze(world, runtime_worker(server, 0), true);
+    uint64_t begin_ns = sim_world_now_ns(world);
+    EXPECT_FALSE(sim_world_run(world, is_gone, here, 3600 * second));
+    EXPECT_EQ(sim_world_now_ns(world), begin_ns + 3600 * second); // the others' time goes on
+    sim_world_freeze(world, runtime_worker(server, 0), false);
+    EXPECT_TRUE(sim_world_run(world, is_gone, here, 60 * second));
+    EXPECT_TRUE(sim_world_run(world, is_gone, there, second));
+    EXPECT_EQ(callers_done, 1u);
+    scope_free(there);
+    scope_free(here);
+    runtime_free(server);
+    runtime_free(client);
+    sim_world_free(world);
+}
+
 TEST(SimWorld, AnEmptyWorldReachesItsEnd)
 {
     sim_world *world = sim_world_new(1);
