@@ -49,6 +49,7 @@ void bench_row(const struct bench_options *options, const char *name, const char
 
 double bench_now_s(void);
 uint64_t bench_now_ns(void); /* the same clock */
+double bench_thread_cpu_s(void); /* CPU of the calling thread */
 /* CPU seconds, user and system, of a process. */
 double bench_cpu_s(pid_t pid);
 /* A line of /proc/PID/status in kB, such as RssAnon. */
@@ -87,6 +88,8 @@ int bench_handshake(const struct bench_options *options);
 int bench_idle(const struct bench_options *options);
 int bench_ping(const struct bench_options *options);
 int bench_msg(const struct bench_options *options);
+int bench_timers(const struct bench_options *options);
+int bench_mailbox(const struct bench_options *options);
 /* Our program of tests/interop/README.md, as far as load goes. */
 int bench_serve(const struct bench_options *options);
 /* A process that holds connections: `serve`'s counterpart of idle. */

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -134,6 +135,7 @@ static bool receive(int fd, uint8_t *out, size_t length, unsigned spin_us)
         if (count == 0 || (count < 0 && errno != EAGAIN))
             return false;
         have += count > 0 ? (size_t)count : 0;
+        sched_yield(); /* whom we wait for may share our CPU */
     }
     return have == length || recv(fd, out + have, length - have, MSG_WAITALL) == (ssize_t)(length - have);
 }

@@ -69,7 +69,7 @@ static const struct {
     const char *name;
     int (*run)(const struct bench_options *options);
 } rows[] = {{"msg", bench_msg}, {"bulk", bench_bulk}, {"handshake", bench_handshake}, {"idle", bench_idle},
-            {"ping", bench_ping}, {"serve", bench_serve}};
+            {"ping", bench_ping}, {"timers", bench_timers}, {"mailbox", bench_mailbox}, {"serve", bench_serve}};
 
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
@@ -156,7 +156,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         break;
     case ARGP_KEY_END:
         if (parsing->row == NULL)
-            argp_error(state, "say which: run, or one of msg, bulk, handshake, ping and idle");
+            argp_error(state, "say which: run, or one of msg, timers, mailbox, bulk, handshake, ping and idle");
         if (parsing->row != NULL && strcmp(parsing->row, "handshake") == 0 && options->count > 0 &&
             options->count < options->parallel)
             argp_error(state, "--count: %u is less than --parallel %u; each makes at least one", options->count,
@@ -193,7 +193,7 @@ static int run_command(int argc, char **argv, bool *found)
 
 int main(int argc, char **argv)
 {
-    static const struct argp argp = {option_list, parse, "run|rows|report|compare|check\nmsg|bulk|handshake|ping|idle",
+    static const struct argp argp = {option_list, parse, "run|rows|report|compare|check\nmsg|timers|mailbox|bulk|handshake|ping|idle",
                                      "Measures chorus-p2p.\v"
                                      "`run` measures it beside its peers and writes a report: `run --help`.  `report`, "
                                      "`compare` and `check` read its results, `rows` tells what it measures.  The "
@@ -215,5 +215,5 @@ int main(int argc, char **argv)
         if (strcmp(rows[i].name, parsing.row) == 0)
             return rows[i].run(&parsing.options);
     }
-    bench_die("no row '%s': msg, bulk, handshake, ping or idle", parsing.row);
+    bench_die("no command '%s'; see --help", parsing.row);
 }

@@ -48,6 +48,14 @@ double bench_now_s(void)
     return (double)bench_now_ns() / 1e9;
 }
 
+double bench_thread_cpu_s(void)
+{
+    struct timespec spent;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+    return (double)spent.tv_sec + (double)spent.tv_nsec / 1e9;
+}
+
 double bench_cpu_s(pid_t pid)
 {
     struct timespec spent;

@@ -39,11 +39,10 @@ void progress_running(double part, const struct plan_row *row, const struct plan
     fflush(stdout);
 }
 
-/* "  rate 1,512 MB/s (1,480 to 1,530)" */
-static void print_figure(enum plan_work work, const json_t *series, const char *name)
+/* "  1,512 MB/s (1,480 to 1,530)" */
+static void print_figure(enum plan_work work, const json_t *series, const char *name, const char *label)
 {
     const json_t *figure = results_find_figure(series, name);
-    struct results_kind kind = results_kind_of(work, name);
     char median[32], least[32], most[32];
 
     if (figure == NULL)
@@ -51,9 +50,23 @@ static void print_figure(enum plan_work work, const json_t *series, const char *
     results_print(median, sizeof(median), results_number(figure, "median"));
     results_print(least, sizeof(least), results_number(figure, "least"));
     results_print(most, sizeof(most), results_number(figure, "most"));
-    printf("  %s %s %s", strcmp(name, "rate") == 0 ? "" : kind.title, median, kind.unit);
-    if (json_array_size(json_object_get(figure, "samples")) > 1)
+    printf("  %s%s %s", label, median, results_kind_of(work, name).unit);
+    if (json_array_size(json_object_get(figure, "samples")) > 1 && *label == '\0')
         printf(" (%s to %s)", least, most);
+}
+
+/* Two figures of one unit: "  CPU 0.58 + 0.41 s/GB". */
+static void print_two(enum plan_work work, const json_t *series, const char *label, const char *first,
+                      const char *between, const char *second)
+{
+    const json_t *one = results_find_figure(series, first), *two = results_find_figure(series, second);
+    char texts[2][32];
+
+    if (one == NULL || two == NULL)
+        return;
+    results_print(texts[0], sizeof(texts[0]), results_number(one, "median"));
+    results_print(texts[1], sizeof(texts[1]), results_number(two, "median"));
+    printf("  %s%s%s%s %s", label, texts[0], between, texts[1], results_kind_of(work, first).unit);
 }
 
 static void print_part(const json_t *series)
@@ -61,8 +74,10 @@ static void print_part(const json_t *series)
     const char *name;
     json_t *figure;
 
-    json_object_foreach (json_object_get(series, "figures"), name, figure)
-        print_figure(PLAN_PART, series, name);
+    json_object_foreach (json_object_get(series, "figures"), name, figure) {
+        printf("\n       %-44s", name);
+        print_figure(PLAN_PART, series, name, "");
+    }
 }
 
 static unsigned count_true(const json_t *array)
@@ -76,23 +91,33 @@ static unsigned count_true(const json_t *array)
     return count;
 }
 
+static void print_figures(enum plan_work work, const json_t *series)
+{
+    if (work == PLAN_PART) {
+        print_part(series);
+    } else if (work == PLAN_IDLE) {
+        print_figure(work, series, "memory", "user memory ");
+        print_figure(work, series, "memory_kernel", "kernel ");
+        print_figure(work, series, "cpu_idle", "CPU ");
+        print_figure(work, series, "traffic", "traffic ");
+    } else {
+        print_figure(work, series, "rate", "");
+        print_two(work, series, "CPU ", "dialler_cpu", " + ", "listener_cpu");
+        print_two(work, series, "p50 ", "p50", ", p99 ", "p99");
+    }
+}
+
 static void print_series(const struct plan_row *row, const json_t *series)
 {
-    static const char *const working[] = {"rate", "dialler_cpu", "listener_cpu", "p50", "p99"};
-    static const char *const idle[] = {"memory", "memory_kernel", "cpu_idle", "traffic"};
-    const char *const *names = row->work == PLAN_IDLE ? idle : working;
-    size_t count = row->work == PLAN_IDLE ? 4 : 5;
     unsigned disturbed = count_true(json_object_get(series, "disturbed"));
 
     printf("    %-10s -> %-10s", results_string(series, "dialler"), results_string(series, "listener"));
     if (json_integer_value(json_object_get(series, "runs")) == 0)
         printf("  no figures");
-    else if (row->work == PLAN_PART)
-        print_part(series);
-    for (size_t i = 0; i < count && row->work != PLAN_PART; i++)
-        print_figure(row->work, series, names[i]);
+    else
+        print_figures(row->work, series);
     if (disturbed > 0)
-        printf("  [%u of %lld runs disturbed]", disturbed,
+        printf("  [%u of %lld disturbed]", disturbed,
                (long long)json_integer_value(json_object_get(series, "runs")));
     putchar('\n');
 }

@@ -128,7 +128,7 @@ TEST(Plan, KeysAreThoseOfTheContract)
 {
     EXPECT_EQ(keys_of("bulk-up"), "connections=1 streams=1 direction=up warm=0.4 seconds=1.2");
     EXPECT_EQ(keys_of("handshake-50"), "parallel=50 warm=0.4 seconds=1.2");
-    EXPECT_EQ(keys_of("rtt-load"), "rate=500 load=1 warm=0.4 seconds=1.2");
+    EXPECT_EQ(keys_of("rtt-load"), "rate=100 load=1 warm=0.4 seconds=1.2");
     EXPECT_EQ(keys_of("rr-1k-10"), "connections=10 size=1024 warm=0.4 seconds=1.2");
     EXPECT_EQ(keys_of("streams-32"), "inflight=32 warm=0.4 seconds=1.2");
     EXPECT_EQ(keys_of("idle-10000"), "connections=5000 warm=0.4 seconds=60");
