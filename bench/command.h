@@ -21,6 +21,8 @@ int command_report(int argc, char **argv);
 int command_compare(int argc, char **argv);
 int command_check(int argc, char **argv);
 
+/* The libp2p project's perf contracts. */
+int command_perf(int argc, char **argv);
 /* A reference that keeps the contract of tests/interop/README.md. */
 int command_raw(int argc, char **argv);
 

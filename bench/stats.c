@@ -11,8 +11,12 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Of values in order. */
-static double between(const double *sorted, size_t count, double part)
+void stats_sort(double *values, size_t count)
+{
+    qsort(values, count, sizeof(*values), compare);
+}
+
+double stats_sorted_quantile(const double *sorted, size_t count, double part)
 {
     double place = part * (double)(count - 1);
     size_t below = (size_t)place;
@@ -31,8 +35,8 @@ double stats_quantile(const double *values, size_t count, double part)
     if (count == 0)
         return NAN;
     memcpy(sorted, values, count * sizeof(*values));
-    qsort(sorted, count, sizeof(*sorted), compare);
-    return between(sorted, count, part);
+    stats_sort(sorted, count);
+    return stats_sorted_quantile(sorted, count, part);
 }
 
 double stats_median(const double *values, size_t count)
@@ -89,9 +93,9 @@ struct stats_ratio stats_ratio_of(const double *a, size_t a_count, const double 
 
         ratios[i] = resampled(b, b_count, &state) / below;
     }
-    qsort(ratios, STATS_RESAMPLES, sizeof(*ratios), compare);
-    out.low = between(ratios, STATS_RESAMPLES, 0.025);
-    out.high = between(ratios, STATS_RESAMPLES, 0.975);
+    stats_sort(ratios, STATS_RESAMPLES);
+    out.low = stats_sorted_quantile(ratios, STATS_RESAMPLES, 0.025);
+    out.high = stats_sorted_quantile(ratios, STATS_RESAMPLES, 0.975);
     free(ratios);
     return out;
 }

@@ -14,6 +14,9 @@ enum stats_limits {
 double stats_median(const double *values, size_t count);
 /* `part` from 0 to 1, between two neighbours as far as it lies between them. */
 double stats_quantile(const double *values, size_t count, double part);
+/* For as many values as there are: sorts them, and tells quantiles of sorted ones. */
+void stats_sort(double *values, size_t count);
+double stats_sorted_quantile(const double *sorted, size_t count, double part);
 double stats_least(const double *values, size_t count);
 double stats_most(const double *values, size_t count);
 

@@ -27,6 +27,17 @@ TEST(Stats, AQuantileLiesBetweenItsNeighbours)
     EXPECT_DOUBLE_EQ(stats_quantile(values, 5, 0.9), 46);
 }
 
+TEST(Stats, SortsAnyNumber)
+{
+    std::vector<double> values(2 * STATS_SAMPLES_MAX);
+
+    for (size_t i = 0; i < values.size(); i++)
+        values[i] = static_cast<double>((i * 37) % values.size());
+    stats_sort(values.data(), values.size());
+    EXPECT_EQ(stats_sorted_quantile(values.data(), values.size(), 1), static_cast<double>(values.size() - 1));
+    EXPECT_EQ(stats_sorted_quantile(values.data(), values.size(), 0), 0);
+}
+
 TEST(Stats, NothingSaysNothing)
 {
     const double one[] = {1};

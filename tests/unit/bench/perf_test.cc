@@ -1,0 +1,272 @@
+#include <gtest/gtest.h>
+
+#include <arpa/inet.h>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <jansson.h>
+#include <map>
+#include <mutex>
+#include <netinet/in.h>
+#include <set>
+#include <string>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+extern "C" {
+#include "bench/redis.h"
+}
+
+/* `chorus-bench perf`: the libp2p project's contracts for such programs. */
+
+namespace {
+
+int listen_somewhere(int &port)
+{
+    sockaddr_in address = {};
+    socklen_t length = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr *>(&address), length), 0);
+    EXPECT_EQ(listen(fd, 8), 0);
+    EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr *>(&address), &length), 0);
+    port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* A Redis that knows GET and SET, for as many clients as come. */
+class Redis
+{
+public:
+    int port = 0;
+
+    Redis() : listening(listen_somewhere(port)), thread([this] { accept_all(); }) {}
+    ~Redis()
+    {
+        shutdown(listening, SHUT_RDWR);
+        thread.join();
+        {
+            std::lock_guard<std::mutex> guard(lock);
+            for (int fd : open)
+                shutdown(fd, SHUT_RDWR);
+        }
+        for (std::thread &client : clients)
+            client.join();
+        close(listening);
+    }
+    std::string address() const { return "127.0.0.1:" + std::to_string(port); }
+    void set(const std::string &key, const std::string &value)
+    {
+        std::lock_guard<std::mutex> guard(lock);
+        values[key] = value;
+    }
+
+private:
+    int listening;
+    std::mutex lock;
+    std::map<std::string, std::string> values;
+    std::vector<std::thread> clients;
+    std::set<int> open;
+    std::thread thread;
+
+    void accept_all()
+    {
+        for (int fd; (fd = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
+            std::lock_guard<std::mutex> guard(lock);
+            open.insert(fd);
+            clients.emplace_back([this, fd] { serve(fd); });
+        }
+    }
+
+    void serve(int fd)
+    {
+        FILE *in = fdopen(fd, "r");
+        char line[256];
+
+        while (fgets(line, sizeof(line), in) != nullptr) {
+            std::vector<std::string> words(static_cast<size_t>(atoi(line + 1)));
+            for (std::string &word : words) {
+                char text[5000];
+                if (fgets(line, sizeof(line), in) == nullptr || fgets(text, sizeof(text), in) == nullptr)
+                    break;
+                word.assign(text, static_cast<size_t>(atoi(line + 1)));
+            }
+            std::string answer = obey(words);
+            if (write(fd, answer.data(), answer.size()) < 0)
+                break;
+        }
+        std::lock_guard<std::mutex> guard(lock);
+        open.erase(fd);
+        fclose(in);
+    }
+
+    std::string obey(const std::vector<std::string> &words)
+    {
+        std::lock_guard<std::mutex> guard(lock);
+        if (words.size() == 3 && words[0] == "SET") {
+            values[words[1]] = words[2];
+            return "+OK\r\n";
+        }
+        auto found = words.size() == 2 && words[0] == "GET" ? values.find(words[1]) : values.end();
+        if (found == values.end())
+            return "$-1\r\n";
+        if (found->second == "a list")
+            return "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+        return "$" + std::to_string(found->second.size()) + "\r\n" + found->second + "\r\n";
+    }
+};
+
+TEST(BenchRedis, SetsAndGets)
+{
+    Redis server;
+    redis *client = redis_open(server.address().c_str());
+    char value[64];
+
+    ASSERT_NE(client, nullptr);
+    EXPECT_FALSE(redis_get(client, value, sizeof(value), "a"));
+    EXPECT_TRUE(redis_set(client, "a", "one two"));
+    EXPECT_TRUE(redis_get(client, value, sizeof(value), "a"));
+    EXPECT_STREQ(value, "one two");
+    server.set("b", "a list");
+    EXPECT_FALSE(redis_get(client, value, sizeof(value), "b"));
+    EXPECT_TRUE(redis_get(client, value, sizeof(value), "a")) << "goes on after an error";
+    server.set("c", std::string(100, 'x'));
+    EXPECT_FALSE(redis_get(client, value, sizeof(value), "c")) << "too long for its room";
+    redis_close(client);
+}
+
+TEST(BenchRedis, SaysThatNobodyIsThere)
+{
+    int port;
+    close(listen_somewhere(port));
+    testing::internal::CaptureStderr();
+
+    EXPECT_EQ(redis_open(("127.0.0.1:" + std::to_string(port)).c_str()), nullptr);
+    EXPECT_EQ(redis_open("nonsense"), nullptr);
+    EXPECT_NE(testing::internal::GetCapturedStderr().find("HOST:PORT"), std::string::npos);
+}
+
+/* Runs it to its end. */
+struct Output {
+    std::string text;
+    int status;
+
+    explicit Output(const std::string &command)
+    {
+        FILE *output = popen(command.c_str(), "r");
+        char line[4096];
+        while (fgets(line, sizeof(line), output) != nullptr)
+            text += line;
+        int ended = pclose(output);
+        status = WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
+    }
+};
+
+/* Runs it until the test ends. */
+class Server
+{
+public:
+    explicit Server(const std::string &command)
+    {
+        pid = fork();
+        if (pid != 0)
+            return;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execl("/bin/sh", "sh", "-c", ("exec " + command).c_str(), nullptr);
+        _exit(127);
+    }
+    ~Server()
+    {
+        int status;
+        kill(pid, SIGTERM);
+        waitpid(pid, &status, 0);
+        EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "it ends in order";
+    }
+
+private:
+    pid_t pid;
+};
+
+/* Until somebody listens there. */
+void wait_for(int port)
+{
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int connected = -1; connected != 0;) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        connected = connect(fd, reinterpret_cast<sockaddr *>(&address), sizeof(address));
+        close(fd);
+        if (connected != 0)
+            std::this_thread::yield();
+    }
+}
+
+int free_port()
+{
+    int port;
+    close(listen_somewhere(port));
+    return port;
+}
+
+TEST(Perf, KeepsTheCommandLineContract)
+{
+    int port = free_port();
+    std::string address = " --server-address 127.0.0.1:" + std::to_string(port) + " --transport tcp ";
+    Server server(CHORUS_BENCH " perf --run-server" + address);
+
+    wait_for(port);
+    Output client(CHORUS_BENCH " perf" + address + "--upload-bytes 3000000 --download-bytes 5000001");
+    EXPECT_EQ(client.status, 0);
+    std::string last = client.text.substr(client.text.rfind('\n', client.text.size() - 2) + 1);
+    json_t *final = json_loads(last.c_str(), 0, nullptr);
+    EXPECT_STREQ(json_string_value(json_object_get(final, "type")), "final") << client.text;
+    EXPECT_EQ(json_integer_value(json_object_get(final, "uploadBytes")), 3000000);
+    EXPECT_EQ(json_integer_value(json_object_get(final, "downloadBytes")), 5000001);
+    EXPECT_GT(json_number_value(json_object_get(final, "timeSeconds")), 0);
+    json_decref(final);
+}
+
+TEST(Perf, KeepsTheContractOfTheEnvironment)
+{
+    Redis redis;
+    int port = free_port();
+    std::string known = "TEST_KEY=abc REDIS_ADDR=" + redis.address() + " TRANSPORT=tcp SECURE_CHANNEL=noise MUXER=yamux ";
+    /* A listener of that contract has a fixed port; the other contract's serves here. */
+    Server server(CHORUS_BENCH " perf --run-server --server-address 127.0.0.1:" + std::to_string(port));
+
+    wait_for(port);
+    redis.set("abc_listener_multiaddr", "/ip4/127.0.0.1/tcp/" + std::to_string(port) +
+                                            "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN");
+    Output dialer(known + "IS_DIALER=true UPLOAD_BYTES=100000 DOWNLOAD_BYTES=200000 UPLOAD_ITERATIONS=3 "
+                          "DOWNLOAD_ITERATIONS=4 LATENCY_ITERATIONS=5 " CHORUS_BENCH " perf");
+    EXPECT_EQ(dialer.status, 0);
+    for (const char *part : {"upload:\n  iterations: 3\n", "download:\n  iterations: 4\n", "latency:\n  iterations: 5\n",
+                             "  median: ", "  outliers: [", "  samples: [", "  unit: Gbps\n", "  unit: ms\n"})
+        EXPECT_NE(dialer.text.find(part), std::string::npos) << part << " in\n" << dialer.text;
+}
+
+TEST(Perf, SaysWhatItDoesNotSpeak)
+{
+    Redis redis;
+    std::string known = "IS_DIALER=true REDIS_ADDR=" + redis.address() + " ";
+
+    for (const char *wrong : {"TRANSPORT=quic-v1", "SECURE_CHANNEL=tls", "MUXER=mplex"}) {
+        Output output(known + wrong + " " CHORUS_BENCH " perf 2>&1");
+        EXPECT_EQ(output.status, 1) << wrong;
+        EXPECT_NE(output.text.find(std::string(wrong).substr(0, std::string(wrong).find('='))), std::string::npos)
+            << output.text;
+    }
+    EXPECT_EQ(Output(CHORUS_BENCH " perf 2>/dev/null").status, 2);
+    EXPECT_EQ(Output(CHORUS_BENCH " perf --server-address nonsense 2>/dev/null").status, 1);
+    EXPECT_EQ(Output(CHORUS_BENCH " perf --server-address 127.0.0.1:1 --transport quic-v1 2>/dev/null").status, 1);
+}
+
+} // namespace
