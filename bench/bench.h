@@ -27,6 +27,7 @@ struct bench_options {
     unsigned count;         /* handshakes, connections, pings, as the row has it */
     unsigned parallel;
     unsigned workers;       /* of a program that serves */
+    const char *host;       /* that it listens on */
     int pin;                /* the CPU that it stays on; -1: any */
     const char *against;    /* a command that listens: prints its address, then "ready" */
     const char *driver;

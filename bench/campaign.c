@@ -2,6 +2,7 @@
 
 #include "bench.h"
 #include "calls.h"
+#include "programs.h"
 #include "progress.h"
 #include "results.h"
 #include "runner.h"
@@ -26,7 +27,6 @@ struct campaign {
     json_t *missing;                   /* borrowed from the results */
     double begin_s, deadline_s;
     double planned_s, done_s;          /* runs without repeats: of all rows, and so far */
-    char self[4096];
 };
 
 static volatile sig_atomic_t interrupted;
@@ -69,15 +69,6 @@ static bool add_spec(struct campaign *campaign, const char *name, const char *co
     return true;
 }
 
-static const char *own_command(const struct campaign *campaign, const char *arguments)
-{
-    char *command = NULL;
-
-    if (asprintf(&command, "'%s' %s", campaign->self, arguments) < 0)
-        command = NULL;
-    return bench_keep(command);
-}
-
 /* The references.  Where ours looks around before it sleeps, so does that of
  * round trips, and long enough that it does not fall asleep while the other side
  * wakes: once both slept, neither would find the other awake again. */
@@ -88,24 +79,24 @@ static void add_references(struct campaign *campaign)
     char arguments[64];
 
     snprintf(arguments, sizeof(arguments), "raw --spin %d", spin != NULL ? RAW_SPINS * atoi(spin + 5) : 0);
-    (void)add_spec(campaign, "raw", own_command(campaign, arguments)); /* else skipped, and named */
-    (void)add_spec(campaign, "raw-aead", own_command(campaign, "raw --aead"));
-    (void)add_spec(campaign, "crypto", own_command(campaign, "raw"));
+    (void)add_spec(campaign, "raw", programs_own(arguments)); /* else skipped, and named */
+    (void)add_spec(campaign, "raw-aead", programs_own("raw --aead"));
+    (void)add_spec(campaign, "crypto", programs_own("raw"));
 }
 
 static bool add_specs(struct campaign *campaign)
 {
     const struct campaign_options *options = campaign->options;
 
-    if (!add_spec(campaign, "ours", options->ours != NULL ? options->ours : own_command(campaign, "serve")))
+    if (!add_spec(campaign, "ours", options->ours != NULL ? options->ours : programs_own("serve")))
         return false;
     for (size_t i = 0; i < options->peer_count; i++) {
         if (add_spec(campaign, options->peers[i].name, options->peers[i].command))
             campaign->peers[campaign->peer_count++] = options->peers[i].name;
     }
     if (options->ours == NULL && !options->mode.quick) {
-        (void)add_spec(campaign, "ours-epoll", own_command(campaign, "serve --driver epoll")); /* else skipped */
-        (void)add_spec(campaign, "ours-2w", own_command(campaign, "serve --workers 2"));
+        (void)add_spec(campaign, "ours-epoll", programs_own("serve --driver epoll")); /* else skipped */
+        (void)add_spec(campaign, "ours-2w", programs_own("serve --workers 2"));
     }
     if (!options->no_references)
         add_references(campaign);
@@ -160,6 +151,8 @@ static struct side_spec placed(const struct campaign *campaign, const char *name
 
     if (campaign->options->pin)
         out.cpu = listens ? 1 : 0;
+    if (listens)
+        out.agent = campaign->options->agent;
     return out;
 }
 
@@ -223,7 +216,7 @@ static void count_row_calls(struct campaign *campaign, const struct plan_row *ro
 {
     struct plan_series ours = {"ours", "ours", false};
 
-    if (row->calls && calls_obstacle() == NULL && !interrupted)
+    if (row->calls && campaign->options->agent == NULL && calls_obstacle() == NULL && !interrupted)
         run_series(campaign, row, &ours, results_series(out, &ours), true);
 }
 
@@ -337,9 +330,10 @@ static json_t *settings(const struct campaign_options *options)
 
     for (size_t i = 0; i < options->pattern_count; i++)
         json_array_append_new(patterns, json_string(options->patterns[i]));
-    return json_pack("{s:b, s:i, s:f, s:f, s:f, s:b, s:o}", "quick", options->mode.quick, "runs",
+    return json_pack("{s:b, s:i, s:f, s:f, s:f, s:b, s:o, s:s}", "quick", options->mode.quick, "runs",
                      (int)options->mode.runs, "warm", options->mode.warm_s, "seconds", options->mode.seconds,
-                     "idle_seconds", options->mode.idle_seconds, "pin", options->pin, "rows", patterns);
+                     "idle_seconds", options->mode.idle_seconds, "pin", options->pin, "rows", patterns, "listeners_at",
+                     options->agent != NULL ? options->agent : "");
 }
 
 /* What failed before gets another chance. */
@@ -401,10 +395,8 @@ json_t *campaign_run(const struct campaign_options *options, const struct machin
                      enum campaign_outcome *outcome)
 {
     struct campaign campaign = {.options = options, .apart = place->apart, .begin_s = bench_now_s()};
-    ssize_t length = readlink("/proc/self/exe", campaign.self, sizeof(campaign.self) - 1);
 
     *outcome = CAMPAIGN_NONE;
-    campaign.self[length > 0 ? length : 0] = '\0';
     campaign.deadline_s = campaign.begin_s + options->minutes * 60;
     signal(SIGPIPE, SIG_IGN); /* a program that has ended is told from its output */
     signal(SIGINT, on_interrupt);

@@ -31,6 +31,7 @@ struct campaign_options {
     struct side_spec peers[PLAN_PEERS_MAX];
     size_t peer_count;
     bool no_references;
+    const char *agent;       /* HOST:PORT where the listeners are; NULL: here */
     const char *ours;        /* a command in place of ours; NULL: ours */
 };
 

@@ -1,12 +1,13 @@
 #include "command.h"
 
+#include "agent.h"
 #include "bench.h"
 #include "campaign.h"
-#include "progress.h"
+#include "programs.h"
 #include "report.h"
 
 #include <errno.h>
-#include <glob.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@
 
 enum {
     OPTION_IDLE_SECONDS = 256, OPTION_REPEATS, OPTION_NO_NAMESPACE, OPTION_NO_PEERS, OPTION_NO_REFERENCES, OPTION_OURS,
+    OPTION_SERVER, OPTION_CLIENT,
 };
 
 static const struct argp_option option_list[] = {
@@ -34,6 +36,9 @@ static const struct argp_option option_list[] = {
     {"repeats", OPTION_REPEATS, "N", 0, "of a run that other processes disturbed (default 2)", 0},
     {"pin", 'P', NULL, 0, "diallers to CPU 0, listeners to CPU 1", 0},
     {"no-namespace", OPTION_NO_NAMESPACE, NULL, 0, "stay in this network namespace", 0},
+    {"server", OPTION_SERVER, "PORT", OPTION_ARG_OPTIONAL, "start listeners for `--client` on another machine "
+     "(default 4040); the network must be trusted", 0},
+    {"client", OPTION_CLIENT, "HOST[:PORT]", 0, "listeners are on that machine", 0},
     {"ours", OPTION_OURS, "COMMAND", OPTION_HIDDEN, "in place of our program", 0},
     {0},
 };
@@ -42,6 +47,8 @@ struct parsing {
     struct campaign_options options;
     const char *folder;
     bool own_network, known_peers;
+    bool serves;
+    unsigned port;
 };
 
 double command_number(struct argp_state *state, const char *option, const char *text, double least, double most)
@@ -57,23 +64,25 @@ double command_number(struct argp_state *state, const char *option, const char *
 static void add_peer(struct argp_state *state, struct parsing *parsing, const char *text)
 {
     struct campaign_options *options = &parsing->options;
-    size_t length = strcspn(text, "=");
-    const char *name = bench_keep(strndup(text, length));
-    char *command = NULL;
+    const char *equals = strchr(text, '=');
+    char name[PLAN_NAME_BYTES] = "";
 
-    if (text[length] == '\0' || text[length + 1] == '\0' || !plan_peer_name(name))
+    if (equals != NULL && equals - text < PLAN_NAME_BYTES)
+        memcpy(name, text, (size_t)(equals - text));
+    if (equals == NULL || equals[1] == '\0' || !plan_peer_name(name)) {
         argp_error(state, "--peer: '%s' is not NAME=COMMAND with a name of small letters, digits and dashes that is "
                           "not one of ours", text);
+        return;
+    }
     if (options->peer_count == PLAN_PEERS_MAX)
         argp_error(state, "--peer: at most %d peers", PLAN_PEERS_MAX);
-    if (asprintf(&command, "%s listen --key ed25519", text + length + 1) < 0)
-        command = NULL;
-    (void)bench_keep(command);
     for (size_t i = 0; i < options->peer_count; i++) {
         if (strcmp(options->peers[i].name, name) == 0)
             argp_error(state, "--peer: %s is there twice", name);
     }
-    options->peers[options->peer_count++] = (struct side_spec){.name = name, .command = command, .cpu = -1};
+    options->peers[options->peer_count++] =
+        (struct side_spec){.name = programs_text("%s", name),
+                           .command = programs_text("%s listen --key ed25519", equals + 1), .cpu = -1};
 }
 
 static void parse_number(int key, char *argument, struct argp_state *state, struct campaign_options *options)
@@ -141,6 +150,15 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case OPTION_NO_REFERENCES:
         options->no_references = true;
         break;
+    case OPTION_SERVER:
+        parsing->serves = true;
+        if (argument != NULL)
+            parsing->port = (unsigned)command_number(state, "server", argument, 0, 65535);
+        break;
+    case OPTION_CLIENT:
+        options->agent = argument;
+        parsing->own_network = false;
+        break;
     case OPTION_OURS:
         options->ours = argument;
         break;
@@ -161,62 +179,6 @@ static error_t find_quick(int key, char *argument, struct argp_state *state)
     if (key == 'q')
         *(bool *)state->input = true;
     return 0;
-}
-
-/* ---- Peers that tests/interop has built ------------------------------------------------ */
-
-static char *newest(const char *kind)
-{
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *pattern = NULL, *found = NULL;
-    time_t youngest = 0;
-    glob_t paths;
-
-    if (cache == NULL && home == NULL)
-        return NULL;
-    if (asprintf(&pattern, "%s%s/chorus-p2p/interop/%s-????????????????", cache != NULL ? cache : home,
-                 cache != NULL ? "" : "/.cache", kind) < 0)
-        bench_die("no memory");
-    if (glob(pattern, 0, NULL, &paths) == 0) {
-        for (size_t i = 0; i < paths.gl_pathc; i++) {
-            struct stat status;
-
-            if (stat(paths.gl_pathv[i], &status) != 0 || status.st_mtime < youngest)
-                continue;
-            youngest = status.st_mtime;
-            free(found);
-            found = strdup(paths.gl_pathv[i]);
-        }
-        globfree(&paths);
-    }
-    free(pattern);
-    return found;
-}
-
-/* Those that --peer does not name.  One that is not built stays, and is skipped
- * with the shell's words. */
-static void add_known_peers(struct campaign_options *options)
-{
-    static const char *const kinds[] = {"go", "rust", "js"};
-
-    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]) && options->peer_count < PLAN_PEERS_MAX; k++) {
-        char *folder = newest(kinds[k]), *command = NULL;
-        bool named = false;
-
-        for (size_t i = 0; i < options->peer_count; i++)
-            named = named || strcmp(options->peers[i].name, kinds[k]) == 0;
-        if (named) {
-            free(folder);
-            continue;
-        }
-        if ((folder == NULL ? asprintf(&command, "sh -c 'echo not built: tests/interop/run --build-only does it >&2'")
-             : k == 2 ? asprintf(&command, "node '%s/peer.mjs' listen --key ed25519", folder)
-                      : asprintf(&command, "'%s/peer' listen --key ed25519", folder)) < 0)
-            command = NULL;
-        (void)bench_keep(command);
-        free(folder);
-        options->peers[options->peer_count++] = (struct side_spec){.name = kinds[k], .command = command, .cpu = -1};
-    }
 }
 
 /* ---- The command ------------------------------------------------------------------------ */
@@ -264,6 +226,21 @@ static int measure(struct parsing *parsing)
     return statuses[outcome];
 }
 
+/* Starts for others what it would measure itself. */
+static int serve(const struct parsing *parsing)
+{
+    const struct campaign_options *options = &parsing->options;
+    struct side_spec specs[PROGRAMS_OURS + PLAN_PEERS_MAX];
+    size_t count = programs_ours(specs, options->ours);
+
+    for (size_t i = 0; i < options->peer_count; i++)
+        specs[count++] = options->peers[i];
+    machine_raise_descriptors();
+    signal(SIGPIPE, SIG_IGN);
+    agent_serve(specs, count, parsing->port);
+    return COMMAND_FAILED; /* it has said why */
+}
+
 static int run(int argc, char **argv, bool quick)
 {
     static const struct argp modes = {option_list, find_quick, NULL, NULL, NULL, NULL, NULL};
@@ -272,7 +249,7 @@ static int run(int argc, char **argv, bool quick)
                                      "results.json, report.md and report.html.\v"
                                      "Exit status: 0 done; 1 nothing was measured; 2 wrong usage; 3 there is a report "
                                      "that says what is missing.", NULL, NULL, NULL};
-    struct parsing parsing = {.folder = "bench-results", .own_network = true, .known_peers = true,
+    struct parsing parsing = {.folder = "bench-results", .own_network = true, .known_peers = true, .port = AGENT_PORT,
                               .options = {.repeats = CAMPAIGN_REPEATS}};
 
     argp_err_exit_status = COMMAND_USAGE;
@@ -282,8 +259,8 @@ static int run(int argc, char **argv, bool quick)
     if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0 || !known_rows(&parsing.options))
         return COMMAND_USAGE;
     if (parsing.known_peers)
-        add_known_peers(&parsing.options);
-    return measure(&parsing);
+        parsing.options.peer_count = programs_known_peers(parsing.options.peers, parsing.options.peer_count);
+    return parsing.serves ? serve(&parsing) : measure(&parsing);
 }
 
 int command_run(int argc, char **argv)

@@ -21,6 +21,7 @@ enum limits_sizes {
 };
 
 /* Sockets of loopback; these exit with a message when something fails. */
+/* On a free port of address->sin_addr, which it tells. */
 int limits_listen(struct sockaddr_in *address);
 int limits_connect(const struct sockaddr_in *address);
 /* False when the connection has ended. */

@@ -21,6 +21,7 @@ enum { WORDS_MAX = 32, LINE_BYTES = 4096 };
 
 static unsigned spin_us;
 static bool sealed;
+static struct sockaddr_in own; /* where it listens */
 
 /* ---- Answers -------------------------------------------------------------------------- */
 
@@ -92,13 +93,14 @@ static void *accept_all(void *argument)
 static void start_listening(void)
 {
     static int listening;
-    struct sockaddr_in address;
+    char host[INET_ADDRSTRLEN];
     pthread_t thread;
 
-    listening = limits_listen(&address);
+    listening = limits_listen(&own);
     if (pthread_create(&thread, NULL, accept_all, &listening) != 0)
         bench_die("no thread");
-    printf("/ip4/127.0.0.1/tcp/%d/p2p/raw\nready\n", ntohs(address.sin_port));
+    printf("/ip4/%s/tcp/%d/p2p/raw\nready\n", inet_ntop(AF_INET, &own.sin_addr, host, sizeof(host)),
+           ntohs(own.sin_port));
     fflush(stdout);
 }
 
@@ -213,6 +215,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'a':
         sealed = true;
         return 0;
+    case 'h':
+        if (inet_pton(AF_INET, argument, &own.sin_addr) != 1)
+            argp_error(state, "--host: '%s' is no IPv4 address", argument);
+        return 0;
     case 's':
         spin_us = (unsigned)command_number(state, "spin", argument, 0, 1000000);
         return 0;
@@ -225,12 +231,14 @@ int command_raw(int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"aead", 'a', NULL, 0, "seal what is sent, open what comes", 0},
+        {"host", 'h', "IP", 0, "to listen on (default 127.0.0.1)", 0},
         {"spin", 's', "US", 0, "look around so long before sleeping", 0},
         {0},
     };
     static const struct argp argp = {options, parse, NULL, "The reference: plain C on sockets.", NULL, NULL, NULL};
     char line[LINE_BYTES];
 
+    own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     argp_err_exit_status = COMMAND_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, NULL) != 0)
         return COMMAND_USAGE;

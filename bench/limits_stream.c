@@ -17,6 +17,8 @@
 /* Bulk and round trips on blocking sockets, a thread for each connection: calls
  * or rings make no difference to these. */
 
+#define SEND_BYTES ((size_t)LIMITS_FRAMES * LIMITS_RECORD_BYTES)
+
 /* One end of a connection that carries bulk. */
 struct flow {
     int fd;
@@ -49,7 +51,7 @@ static void send_sealed(struct flow *flow)
 {
     struct aead_context *aead = aead_context_new();
     struct noise_keys keys = {.send_nonce = 0};
-    uint8_t *plain = calloc(1, LIMITS_FRAME_BYTES), *out = malloc((size_t)LIMITS_FRAMES * LIMITS_RECORD_BYTES);
+    uint8_t *plain = calloc(1, LIMITS_FRAME_BYTES), *out = malloc(SEND_BYTES);
     bool sent = aead != NULL && plain != NULL && out != NULL;
 
     while (sent && !is_over(flow)) {
@@ -85,12 +87,12 @@ static void take_sealed(struct flow *flow)
 {
     struct aead_context *aead = aead_context_new();
     struct noise_keys keys = {.recv_nonce = 0};
-    uint8_t *in = malloc((size_t)LIMITS_FRAMES * LIMITS_RECORD_BYTES);
+    uint8_t *in = malloc(SEND_BYTES);
     size_t have = 0;
     ssize_t count;
 
     while (aead != NULL && in != NULL &&
-           (count = recv(flow->fd, in + have, (size_t)LIMITS_FRAMES * LIMITS_RECORD_BYTES - have, 0)) > 0) {
+           (count = recv(flow->fd, in + have, SEND_BYTES - have, 0)) > 0) {
         size_t at = 0, plain;
 
         for (have += (size_t)count; have - at >= LIMITS_RECORD_BYTES; at += LIMITS_RECORD_BYTES) {
@@ -301,7 +303,7 @@ void limits_sides(struct limits_load *load)
     limits_begin(load);
     begin_ns = bench_now_ns();
     until_ns = begin_ns + (uint64_t)(load->seconds * 1e9);
-    for (; bench_now_ns() < until_ns; sides += 2 * (uint64_t)HANDSHAKES)
+    for (; bench_now_ns() < until_ns; sides += 2u * HANDSHAKES)
         (void)limits_handshake(HANDSHAKES);
     limits_end(load);
     limits_answer(load, (double)sides, (double)(bench_now_ns() - begin_ns) / 1e9, NULL);

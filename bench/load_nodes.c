@@ -66,7 +66,7 @@ bool load_make(struct load *load, uint32_t count)
         struct load_node *node = &load->nodes[load->node_count];
         struct p2p_error_text text = {""};
 
-        if (node_try(&node->node, load->runtime, false, &text) != 0)
+        if (node_try(&node->node, load->runtime, NULL, &text) != 0)
             return load_fail(load, "node %u of %u: %s", load->node_count + 1, count, text.text);
         node->load = load;
         node->index = load->node_count++;

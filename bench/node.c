@@ -15,9 +15,13 @@ void node_check(int error, const char *what)
         bench_die("%s: %s", what, p2p_error_string(error));
 }
 
-static int configure(struct p2p_config *config, bool listens, struct p2p_error_text *text)
+static int configure(struct p2p_config *config, const char *host, struct p2p_error_text *text)
 {
-    int error = p2p_config_listen(config, listens ? "/ip4/127.0.0.1/tcp/0" : NULL, text);
+    char address[P2P_ADDRESS_TEXT_BYTES];
+    int error;
+
+    snprintf(address, sizeof(address), "/ip4/%s/tcp/0", host != NULL ? host : "");
+    error = p2p_config_listen(config, host != NULL ? address : NULL, text);
 
     if (error == 0)
         error = p2p_config_max_connections(config, 0);
@@ -34,10 +38,10 @@ static int configure(struct p2p_config *config, bool listens, struct p2p_error_t
     return error != 0 ? error : p2p_config_workers(config, 1);
 }
 
-int node_try(struct p2p_node **out, struct p2p_runtime *runtime, bool listens, struct p2p_error_text *text)
+int node_try(struct p2p_node **out, struct p2p_runtime *runtime, const char *host, struct p2p_error_text *text)
 {
     struct p2p_config *config = p2p_config_new();
-    int error = config == NULL ? P2P_ERR_CALL_NOMEM : configure(config, listens, text);
+    int error = config == NULL ? P2P_ERR_CALL_NOMEM : configure(config, host, text);
 
     *out = NULL;
     if (error == 0)
@@ -59,7 +63,7 @@ struct p2p_node *node_make(struct p2p_runtime *runtime, bool listens)
     struct p2p_error_text text = {""};
     struct p2p_node *node;
 
-    if (node_try(&node, runtime, listens, &text) != 0)
+    if (node_try(&node, runtime, listens ? "127.0.0.1" : NULL, &text) != 0)
         bench_die("node: %s", text.text);
     return node;
 }

@@ -72,12 +72,14 @@ static bool sum_usage(struct side *const *sides, unsigned count, struct side_usa
 {
     struct side_usage usage;
 
-    *out = (struct side_usage){0, 0};
+    *out = (struct side_usage){0, 0, 0, 0};
     for (unsigned i = 0; i < count; i++) {
         if (!side_read_usage(sides[i], &usage, error))
             return false;
         out->cpu_s += usage.cpu_s;
         out->rss_anon_bytes += usage.rss_anon_bytes;
+        out->foreign_s = usage.foreign_s; /* of the one machine that all are on */
+        out->steal_s = usage.steal_s;
     }
     return true;
 }
@@ -336,10 +338,14 @@ static void set_calls(struct runner_result *result, const struct measured *measu
 
 static void finish(struct cast *cast, const struct measured *measured, struct runner_result *result)
 {
-    double seconds = measured->end.at_s - measured->begin.at_s;
+    const struct moment *begin = &measured->begin, *end = &measured->end;
+    double seconds = end->at_s - begin->at_s;
 
-    result->foreign = fmax(0, measured->end.machine.foreign_s - measured->begin.machine.foreign_s) / seconds;
-    result->steal = (measured->end.machine.steal_s - measured->begin.machine.steal_s) / seconds;
+    /* With two machines, of the one that was disturbed more. */
+    result->foreign = fmax(fmax(0, end->machine.foreign_s - begin->machine.foreign_s),
+                           end->listeners.foreign_s - begin->listeners.foreign_s) / seconds;
+    result->steal = fmax(end->machine.steal_s - begin->machine.steal_s,
+                         end->listeners.steal_s - begin->listeners.steal_s) / seconds;
     result->ok = true;
     if (cast->request->count_calls)
         set_calls(result, measured);

@@ -264,7 +264,7 @@ static void start_listening(const struct bench_options *options)
     if (serve.ending < 0)
         bench_die("eventfd: %s", strerror(errno));
     if (p2p_runtime_new(&runtime, serve.workers, true, P2P_DRIVER_AUTO, &text) != 0 ||
-        node_try(&serve.listening, runtime, true, &text) != 0)
+        node_try(&serve.listening, runtime, options->host, &text) != 0)
         bench_die("%s", text.text);
     node_check(p2p_node_addresses(serve.listening, &address, 1, &count), "addresses");
     printf("%s\nready\n", address.text);

@@ -1,5 +1,6 @@
 #include "side.h"
 
+#include "agent.h"
 #include "bench.h"
 
 #include <errno.h>
@@ -226,8 +227,8 @@ struct side *side_start(const struct side_spec *spec, const char *role, struct s
         snprintf(error->text, sizeof(error->text), "no memory for a program");
         return NULL;
     }
-    *side = (struct side){.spec = spec, .role = role, .in = -1, .out = -1, .err = -1};
-    if (start_here(side, error) && wait_ready(side, error))
+    *side = (struct side){.spec = spec, .role = role, .in = -1, .out = -1, .err = -1, .control = -1};
+    if ((spec->agent != NULL ? agent_start(side, error) : start_here(side, error)) && wait_ready(side, error))
         return side;
     side_stop(side);
     return NULL;
@@ -242,8 +243,8 @@ void side_stop(struct side *side)
         kill(side->pid, SIGKILL);
         waitpid(side->pid, NULL, 0);
     }
-    for (int i = 0; i < 3; i++) {
-        int fd = (const int[]){side->in, side->out, side->err}[i];
+    for (int i = 0; i < 4; i++) {
+        int fd = (const int[]){side->in, side->out == side->in ? -1 : side->out, side->err, side->control}[i];
 
         if (fd >= 0)
             close(fd);
@@ -343,6 +344,9 @@ json_t *side_about(const struct side_spec *spec, struct side_text *error)
 
 bool side_read_usage(struct side *side, struct side_usage *out, struct side_text *error)
 {
+    if (side->pid == 0)
+        return agent_usage(side, out, error);
+    *out = (struct side_usage){0, 0, 0, 0};
     out->cpu_s = side->pid > 0 ? bench_cpu_s(side->pid) : 0;
     out->rss_anon_bytes = side->pid > 0 ? (double)bench_status_kb(side->pid, "RssAnon") * 1024 : 0;
     if (out->cpu_s > 0)

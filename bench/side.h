@@ -8,7 +8,8 @@
 #include <sys/types.h>
 
 /* A side of a comparison: a program that keeps the contract of
- * tests/interop/README.md.  What it does wrong is told, never fatal. */
+ * tests/interop/README.md, here or, through an agent (agent.h), on another
+ * machine.  What it does wrong is told, never fatal. */
 
 enum side_limits {
     SIDE_LINE_BYTES_MAX = 65536,  /* of an answer; a longer one is nonsense */
@@ -22,6 +23,7 @@ enum side_limits {
 struct side_spec {
     const char *name;    /* "go" */
     const char *command; /* for the shell: it must exec what does the work, whose clock is read */
+    const char *agent;   /* HOST:PORT of another machine, which knows the name; NULL: here */
     int cpu;             /* it is pinned to; -1: any */
 };
 
@@ -32,7 +34,8 @@ struct side_text {
 struct side {
     const struct side_spec *spec;
     const char *role;     /* "listener", "dialler" */
-    pid_t pid;
+    pid_t pid;            /* 0: on another machine */
+    int control;          /* the agent's, or -1 */
     int in, out;          /* its standard input and output */
     int err;              /* a file of its standard error, or -1 */
     bool ended;           /* its output is closed */
@@ -45,6 +48,7 @@ struct side {
 struct side_usage {
     double cpu_s;
     double rss_anon_bytes;
+    double foreign_s, steal_s; /* of its machine, as in meter.h; 0: of this one */
 };
 
 /* Starts it and waits until it is ready.  NULL with the reason, which names the

@@ -229,16 +229,17 @@ func (p *program) print(line answer) {
 func main() {
 	flags := flag.NewFlagSet("listen", flag.ExitOnError)
 	keyType := flags.String("key", "ed25519", "ed25519, rsa, secp256k1 or ecdsa")
+	listenIP := flags.String("host", "127.0.0.1", "the address to listen on")
 	security := flags.String("security", "noise", "in the dialler's order: noise, tls, plaintext")
 	if len(os.Args) < 2 || os.Args[1] != "listen" {
-		fmt.Fprintln(os.Stderr, "usage: peer listen --key TYPE [--security LIST]")
+		fmt.Fprintln(os.Stderr, "usage: peer listen --key TYPE [--security LIST] [--host IP]")
 		os.Exit(2)
 	}
 	flags.Parse(os.Args[2:])
 	p := &program{keyType: *keyType, security: *security}
 	p.news = sync.NewCond(&p.mu)
 	var err error
-	if p.listener, err = p.newHost(nil, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), patientAccepts); err == nil {
+	if p.listener, err = p.newHost(nil, libp2p.ListenAddrStrings("/ip4/"+*listenIP+"/tcp/0"), patientAccepts); err == nil {
 		err = p.watch()
 	}
 	if err != nil {

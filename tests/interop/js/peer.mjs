@@ -42,7 +42,7 @@ function watched (factory) {
 async function newNode (options, listens) {
   return createLibp2p({
     privateKey: await generateKeyPair(KEY_TYPES[options.key], 2048),
-    addresses: { listen: listens ? ['/ip4/127.0.0.1/tcp/0'] : [] },
+    addresses: { listen: listens ? [`/ip4/${options.host}/tcp/0`] : [] },
     transports: [tcp()],
     connectionEncrypters: options.security.split(',').map(name => watched(SECURITY[name]())),
     streamMuxers: [yamux()],
@@ -157,10 +157,11 @@ class Program {
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { key: { type: 'string', default: 'ed25519' }, security: { type: 'string', default: 'noise' } }
+  options: { key: { type: 'string', default: 'ed25519' }, security: { type: 'string', default: 'noise' },
+    host: { type: 'string', default: '127.0.0.1' } }
 })
 if (positionals[0] !== 'listen' || KEY_TYPES[options.key] == null) {
-  console.error('usage: peer.mjs listen --key ed25519|rsa|secp256k1 [--security LIST]')
+  console.error('usage: peer.mjs listen --key ed25519|rsa|secp256k1 [--security LIST] [--host IP]')
   process.exit(2)
 }
 const listener = await newNode(options, true)

@@ -2,6 +2,7 @@
 """A program of the contract "Load" of tests/interop/README.md that does no work, and can do wrong in these ways:
 
     good        it answers with round figures
+    busy        it does so, and burns CPU all the time
     mute        it ends before it is ready
     ignorant    it knows no command
     dies        it ends when it is told to load
@@ -16,6 +17,7 @@
 import json
 import os
 import sys
+import threading
 import time
 
 mode = sys.argv[1]
@@ -23,6 +25,15 @@ print("/ip4/127.0.0.1/tcp/1/p2p/fake", flush=True)
 if mode == "mute":
     sys.exit("no luck today")
 print("ready", flush=True)
+
+
+def burn():
+    while True:
+        sum(range(1000))
+
+
+if mode == "busy":
+    threading.Thread(target=burn, daemon=True).start()
 
 
 def say(**fields):

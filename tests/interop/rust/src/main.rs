@@ -20,6 +20,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 struct Options {
     key: String,
     security: String,
+    host: String,
 }
 
 struct Program {
@@ -29,7 +30,7 @@ struct Program {
 }
 
 fn options() -> Option<Options> {
-    let mut options = Options { key: "ed25519".into(), security: "noise".into() };
+    let mut options = Options { key: "ed25519".into(), security: "noise".into(), host: "127.0.0.1".into() };
     let mut args = std::env::args().skip(1);
     if args.next()? != "listen" {
         return None;
@@ -38,6 +39,7 @@ fn options() -> Option<Options> {
         match name.as_str() {
             "--key" => options.key = args.next()?,
             "--security" => options.security = args.next()?,
+            "--host" => options.host = args.next()?,
             _ => return None,
         }
     }
@@ -60,7 +62,7 @@ fn raise_descriptor_limit() -> u64 {
 #[tokio::main]
 async fn main() -> Result<()> {
     let Some(options) = options() else {
-        eprintln!("usage: peer listen --key TYPE [--security LIST]");
+        eprintln!("usage: peer listen --key TYPE [--security LIST] [--host IP]");
         std::process::exit(2);
     };
     raise_descriptor_limit();

@@ -117,7 +117,7 @@ impl Node {
         let mut swarm = new_swarm(options, offered, ping_interval)?;
         let mut addresses = Vec::new();
         if listens {
-            swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse()?)?;
+            swarm.listen_on(format!("/ip4/{}/tcp/0", options.host).parse()?)?;
             while addresses.is_empty() {
                 if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
                     addresses.push(address);

@@ -1,0 +1,108 @@
+#include "programs.h"
+
+#include "bench.h"
+
+#include <glob.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SPIN_US = 100 }; /* of a reference that waits for somebody on another machine */
+
+const char *programs_text(const char *format, ...)
+{
+    va_list arguments;
+    char *text = NULL;
+
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0)
+        text = NULL;
+    va_end(arguments);
+    return bench_keep(text);
+}
+
+const char *programs_own(const char *arguments)
+{
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    self[length > 0 ? length : 0] = '\0';
+    return programs_text("'%s' %s", self, arguments);
+}
+
+size_t programs_ours(struct side_spec out[PROGRAMS_OURS], const char *ours)
+{
+    static const char *const names[PROGRAMS_OURS] = {"ours", "ours-epoll", "ours-2w", "raw", "raw-aead", "crypto"};
+    const char *arguments[PROGRAMS_OURS] = {"serve", "serve --driver epoll", "serve --workers 2", "raw", "raw --aead",
+                                            "raw"};
+    char spinning[64];
+
+    snprintf(spinning, sizeof(spinning), "raw --spin %d", SPIN_US);
+    arguments[3] = spinning;
+    for (size_t i = 0; i < PROGRAMS_OURS; i++)
+        out[i] = (struct side_spec){.name = names[i], .command = programs_own(arguments[i]), .cpu = -1};
+    if (ours != NULL)
+        out[0].command = ours;
+    return PROGRAMS_OURS;
+}
+
+/* ---- Peers that tests/interop has built ----------------------------------------------- */
+
+static char *newest(const char *kind)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char *pattern = NULL, *found = NULL;
+    time_t youngest = 0;
+    glob_t paths;
+
+    if (cache == NULL && home == NULL)
+        return NULL;
+    if (asprintf(&pattern, "%s%s/chorus-p2p/interop/%s-????????????????", cache != NULL ? cache : home,
+                 cache != NULL ? "" : "/.cache", kind) < 0)
+        bench_die("no memory");
+    if (glob(pattern, 0, NULL, &paths) == 0) {
+        for (size_t i = 0; i < paths.gl_pathc; i++) {
+            struct stat status;
+
+            if (stat(paths.gl_pathv[i], &status) != 0 || status.st_mtime < youngest)
+                continue;
+            youngest = status.st_mtime;
+            free(found);
+            found = strdup(paths.gl_pathv[i]);
+        }
+        globfree(&paths);
+    }
+    free(pattern);
+    return found;
+}
+
+static const char *known_command(const char *kind)
+{
+    char *folder = newest(kind);
+    const char *command;
+
+    if (folder == NULL)
+        return "sh -c 'echo not built: tests/interop/run --build-only does it >&2'";
+    command = strcmp(kind, "js") == 0 ? programs_text("node '%s/peer.mjs' listen --key ed25519", folder)
+                                      : programs_text("'%s/peer' listen --key ed25519", folder);
+    free(folder);
+    return command;
+}
+
+size_t programs_known_peers(struct side_spec peers[PLAN_PEERS_MAX], size_t count)
+{
+    static const char *const kinds[] = {"go", "rust", "js"};
+
+    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]) && count < PLAN_PEERS_MAX; k++) {
+        bool named = false;
+
+        for (size_t i = 0; i < count; i++)
+            named = named || strcmp(peers[i].name, kinds[k]) == 0;
+        if (!named)
+            peers[count++] = (struct side_spec){.name = kinds[k], .command = known_command(kinds[k]), .cpu = -1};
+    }
+    return count;
+}
