@@ -15,7 +15,7 @@ struct parsing {
     unsigned file_count, wanted;
     double margin, factor;
     bool relative;
-    const char *folder;
+    const char *folder, *plots;
 };
 
 static error_t take_file(struct parsing *parsing, char *argument, struct argp_state *state)
@@ -42,6 +42,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         break;
     case 'o':
         parsing->folder = argument;
+        break;
+    case 'p':
+        parsing->plots = argument;
         break;
     case ARGP_KEY_ARG:
         return take_file(parsing, argument, state);
@@ -128,6 +131,7 @@ int command_report(int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"out", 'o', "DIR", 0, "where it goes (default: here)", 0},
+        {"plots", 'p', "DIR", 0, "where its pictures go, as files of SVG", 0},
         {0},
     };
     static const struct argp argp = {options, parse, "RESULTS.json", "Writes the report of results once more.", NULL,
@@ -143,7 +147,8 @@ int command_report(int argc, char **argv)
     if (results == NULL)
         return COMMAND_USAGE;
     targets_evaluate(results);
-    written = report_write(results, parsing.folder);
+    written = report_write(results, parsing.folder) &&
+              (parsing.plots == NULL || report_write_plots(results, parsing.plots));
     json_decref(results);
     return written ? COMMAND_DONE : COMMAND_FAILED;
 }

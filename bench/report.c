@@ -365,5 +365,7 @@ static bool write_one(const json_t *results, const char *folder, const char *nam
 
 bool report_write(const json_t *results, const char *folder)
 {
-    return write_one(results, folder, "report.md", report_markdown);
+    bool markdown = write_one(results, folder, "report.md", report_markdown);
+
+    return write_one(results, folder, "report.html", report_html) && markdown;
 }

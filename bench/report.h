@@ -25,6 +25,9 @@ struct report_table {
 /* Writes report.md and report.html into a folder.  False with a message. */
 bool report_write(const json_t *results, const char *folder);
 
+/* Writes the pictures, each into a file of its own, on white. */
+bool report_write_plots(const json_t *results, const char *folder);
+
 /* ---- For the writers ---------------------------------------------------------------- */
 
 void report_targets(struct report_table *out, const json_t *results);

@@ -326,4 +326,22 @@ TEST(Report, TellsFiguresAndWhatIsMissing)
     EXPECT_EQ(folder.read("report.md").find("partial"), std::string::npos);
 }
 
+TEST(Report, IsOneFileOfHtmlThatEscapesWhatProgramsSay)
+{
+    Folder folder;
+    Results results = make();
+
+    add_all(results, "rr-32-100", "ours", "rate", {100000, 120000, 110000});
+    add_all(results, "rr-32-100", "go", "rate", {50000, 52000, 55000});
+    fail(results, "rr-32-100", "js", "<script>alert(1)</script>");
+    results_add_side(results.get(), "ours", "a & b", json_object());
+    ASSERT_TRUE(report_write(results.get(), folder.path.c_str()));
+    std::string text = folder.read("report.html");
+    for (const char *part : {"<!doctype html>", "partial", "110,000 (100,000–120,000)", "&lt;script&gt;", "2.1×"})
+        EXPECT_NE(text.find(part), std::string::npos) << part << " in\n" << text;
+    EXPECT_EQ(text.find("<script"), std::string::npos);
+    for (const char *outside : {"src=", "<link", "@import"})
+        EXPECT_EQ(text.find(outside), std::string::npos) << outside;
+}
+
 } // namespace
