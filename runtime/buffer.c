@@ -28,8 +28,8 @@ struct pooled {
 };
 
 /* A mapping: this header and the buffers' headers on its first pages, then the
- * bytes of the buffers.  It is on its kind's list while it has a free buffer:
- * those in use in front, those that are empty at the end. */
+ * bytes of the buffers.  While it has a free buffer it is on a list of its kind:
+ * that of chunks in use, or of those that are empty. */
 struct chunk {
     struct chunk *next, *previous;
     struct buffer *free;
@@ -47,7 +47,9 @@ struct chunk_list {
 struct buffer_pool {
     struct mail_stack returned; /* pushed by any thread, taken by the owner */
     const char *owner;          /* atomic: the owning thread's `thread_mark` */
-    struct chunk_list lists[KINDS];
+    struct chunk_list used[KINDS];
+    /* The one emptied last in front: what is used again leaves the others idle. */
+    struct chunk_list idle[KINDS];
     uint64_t bytes_max;
     uint64_t next_trim_ns;
     struct buffer_pool_stats stats;
@@ -72,14 +74,6 @@ static void list_push_front(struct chunk_list *list, struct chunk *chunk)
     chunk->next = list->first;
     *(list->first ? &list->first->previous : &list->last) = chunk;
     list->first = chunk;
-}
-
-static void list_push_back(struct chunk_list *list, struct chunk *chunk)
-{
-    chunk->next = NULL;
-    chunk->previous = list->last;
-    *(list->last ? &list->last->next : &list->first) = chunk;
-    list->last = chunk;
 }
 
 struct buffer_pool *buffer_pool_new(uint64_t bytes_max)
@@ -144,14 +138,13 @@ static struct chunk *chunk_new(struct buffer_pool *pool, unsigned kind)
         ASAN_POISON_MEMORY_REGION(buffer->data, buffer->capacity);
     }
     pool->stats.bytes_mapped += bytes;
-    list_push_front(&pool->lists[kind], chunk);
     return chunk;
 }
 
 static void chunk_free(struct buffer_pool *pool, struct chunk *chunk)
 {
     assert(chunk->live == 0);
-    list_remove(&pool->lists[chunk->kind], chunk);
+    list_remove(&pool->idle[chunk->kind], chunk);
     pool->stats.bytes_mapped -= chunk->bytes;
     ASAN_UNPOISON_MEMORY_REGION(chunk, chunk->bytes);
     munmap(chunk, chunk->bytes);
@@ -165,16 +158,16 @@ static unsigned kind_of(uint32_t bytes)
 static void take_home(struct buffer_pool *pool, struct buffer *buffer)
 {
     struct chunk *chunk = ((struct pooled *)buffer)->chunk;
-    struct chunk_list *list = &pool->lists[chunk->kind];
+    struct chunk_list *used = &pool->used[chunk->kind];
     assert(chunk->live > 0);
     chunk->live--;
     if (chunk->live == 0) {
         if (chunk->free)
-            list_remove(list, chunk);
-        list_push_back(list, chunk);
+            list_remove(used, chunk);
+        list_push_front(&pool->idle[chunk->kind], chunk);
         chunk->idle_since_ns = 0;
     } else if (!chunk->free) {
-        list_push_front(list, chunk);
+        list_push_front(used, chunk);
     }
     buffer->next = chunk->free;
     buffer->begin = 0;
@@ -194,22 +187,34 @@ static void take_returned(struct buffer_pool *pool)
     }
 }
 
+/* One in use that has a free buffer: the idle ones stay idle as long as can be. */
+static struct chunk *chunk_take(struct buffer_pool *pool, unsigned kind)
+{
+    if (!pool->used[kind].first)
+        take_returned(pool);
+    if (pool->used[kind].first)
+        return pool->used[kind].first;
+    struct chunk *chunk = pool->idle[kind].first;
+    if (chunk)
+        list_remove(&pool->idle[kind], chunk);
+    else if (!(chunk = chunk_new(pool, kind)))
+        return NULL;
+    list_push_front(&pool->used[kind], chunk);
+    return chunk;
+}
+
 struct buffer *buffer_new(struct buffer_pool *pool, uint32_t bytes)
 {
     assert(bytes <= BUFFER_LARGE_BYTES);
     assert(is_owner(pool));
-    unsigned kind = kind_of(bytes);
-    struct chunk_list *list = &pool->lists[kind];
-    if (!list->first)
-        take_returned(pool);
-    struct chunk *chunk = list->first ? list->first : chunk_new(pool, kind);
+    struct chunk *chunk = chunk_take(pool, kind_of(bytes));
     if (!chunk)
         return NULL;
     struct buffer *buffer = chunk->free;
     chunk->free = buffer->next;
     chunk->live++;
     if (!chunk->free)
-        list_remove(list, chunk);
+        list_remove(&pool->used[chunk->kind], chunk);
     pool->stats.bytes_live += buffer->capacity;
     pool->stats.buffers_live++;
     ASAN_UNPOISON_MEMORY_REGION(buffer->data, buffer->capacity);
@@ -294,14 +299,12 @@ void buffer_unref(struct buffer *buffer)
 static void trim(struct buffer_pool *pool, uint64_t now_ns)
 {
     for (unsigned kind = 0; kind < KINDS; kind++) {
-        struct chunk *chunk = pool->lists[kind].last;
-        while (chunk && chunk->live == 0) {
-            struct chunk *previous = chunk->previous;
+        for (struct chunk *chunk = pool->idle[kind].first, *next; chunk; chunk = next) {
+            next = chunk->next;
             if (chunk->idle_since_ns == 0)
                 chunk->idle_since_ns = now_ns;
             else if (now_ns - chunk->idle_since_ns >= BUFFER_IDLE_NS)
                 chunk_free(pool, chunk);
-            chunk = previous;
         }
     }
 }
@@ -344,26 +347,26 @@ static void squeeze_chunk(struct chunk *chunk)
     }
 }
 
+static void free_idle_chunks(struct buffer_pool *pool)
+{
+    for (unsigned kind = 0; kind < KINDS; kind++)
+        while (pool->idle[kind].first)
+            chunk_free(pool, pool->idle[kind].first);
+}
+
 void buffer_pool_squeeze(struct buffer_pool *pool)
 {
     take_returned(pool);
-    for (unsigned kind = 0; kind < KINDS; kind++) {
-        struct chunk *chunk = pool->lists[kind].first, *next;
-
-        for (; chunk; chunk = next) {
-            next = chunk->next;
-            if (chunk->live == 0)
-                chunk_free(pool, chunk);
-            else
-                squeeze_chunk(chunk);
-        }
-    }
+    free_idle_chunks(pool);
+    for (unsigned kind = 0; kind < KINDS; kind++)
+        for (struct chunk *chunk = pool->used[kind].first; chunk; chunk = chunk->next)
+            squeeze_chunk(chunk);
 }
 
 uint64_t buffer_pool_deadline(const struct buffer_pool *pool)
 {
     for (unsigned kind = 0; kind < KINDS; kind++)
-        if (pool->lists[kind].last && pool->lists[kind].last->live == 0)
+        if (pool->idle[kind].first)
             return pool->next_trim_ns;
     return UINT64_MAX;
 }
@@ -371,13 +374,6 @@ uint64_t buffer_pool_deadline(const struct buffer_pool *pool)
 void buffer_pool_stats_read(const struct buffer_pool *pool, struct buffer_pool_stats *out)
 {
     *out = pool->stats;
-}
-
-static void free_idle_chunks(struct buffer_pool *pool)
-{
-    for (unsigned kind = 0; kind < KINDS; kind++)
-        while (pool->lists[kind].last && pool->lists[kind].last->live == 0)
-            chunk_free(pool, pool->lists[kind].last);
 }
 
 struct buffer_pool *buffer_pool_keep(struct buffer_pool *pool)

@@ -221,6 +221,23 @@ TEST(BufferPool, AChunkThatWasUsedMeanwhileIsNotIdle)
     EXPECT_GT(pool.stats().bytes_mapped, 0u);
 }
 
+TEST(BufferPool, ALittleTrafficLeavesTheOthersIdle)
+{
+    Pool pool;
+    std::vector<buffer *> all;
+    for (int i = 0; i < 640; i++)
+        all.push_back(buffer_new(pool.pool, 4096));
+    for (buffer *b : all)
+        buffer_unref(b);
+    uint64_t now_ns = 1000000000;
+    for (int turn = 0; turn < 40; turn++, now_ns += BUFFER_IDLE_NS / 20) {
+        buffer_unref(buffer_new(pool.pool, 4096));
+        buffer_pool_collect(pool.pool, now_ns);
+    }
+    EXPECT_LT(pool.stats().bytes_mapped, 2u * BUFFER_CHUNK_BYTES);
+    EXPECT_GT(pool.stats().bytes_mapped, 0u);
+}
+
 TEST(BufferPool, BuffersComeHomeFromOtherThreads)
 {
     Pool pool;
