@@ -15,16 +15,19 @@ sys.dont_write_bytecode = True
 import argparse
 import contextlib
 import os
+import queue
 import re
 import shlex
 import socket
 import time
 
 import build_peers
+import program
 from program import Failure, Program
 
 LISTEN = ["listen", "--key", "ed25519", "--security", "noise"]
 TIMES = {"warm": 0.1, "seconds": 0.3}
+LONGER_SECONDS = (2, 10)  # on a machine so busy that nothing came to pass in that time
 PATIENCE_SECONDS = 120
 LOSS_SECONDS = 8  # how long a load measures whose listener dies meanwhile
 PERCENTILES = ("p50Us", "p90Us", "p99Us", "p999Us", "maxUs")
@@ -73,25 +76,25 @@ def text_of(work, keys):
     return [work, *(f"{key}={value}" for key, value in keys.items())]
 
 
-def wait_event(program, waiting, event):
+def next_line(program, waiting):
     try:
         found = waiting.get(timeout=PATIENCE_SECONDS)
-    except Exception:
+    except queue.Empty:
         raise Failure(f"{program.name}: no line within {PATIENCE_SECONDS} s") from None
-    assert found is not None, f"{program.name} ended: {program.ending()}"
-    assert found.get("event") == event, f"expected {event}, got {found}"
-    assert found.keys() == {"id", "event"}, found
+    if found is None:
+        raise Failure(f"{program.name} ended: {program.ending()}")
+    return found
+
+
+def wait_event(program, waiting, event):
+    found = next_line(program, waiting)
+    assert found == {"id": found["id"], "event": event}, f"expected {event}, got {found}"
 
 
 def load(program, work, address, keys):
     """Returns the answer, which has come after `begin` and `end`."""
     waiting = program.command("load", work, address, *text_of(work, keys)[1:])
-    try:
-        wait_event(program, waiting, "begin")
-    except AssertionError as error:
-        if "'ok': False" in str(error):
-            raise Failure(str(error)) from None
-        raise
+    wait_event(program, waiting, "begin")
     wait_event(program, waiting, "end")
     return program.answer(waiting, PATIENCE_SECONDS)
 
@@ -112,11 +115,10 @@ def check_percentiles(found, under_way):
             assert found["units"] * part * value <= room_us, f"{part} of the units took {value} us or more: {found}"
 
 
-def check(work, keys, under_way, found, elapsed_s):
+def check(work, keys, under_way, found, wanted_s, elapsed_s):
     check_numbers(found, ("units", "failed", "seconds"))
     assert found["failed"] == 0 and found["units"] > 0, found
     assert found["units"] == int(found["units"]), found
-    wanted_s = {**TIMES, **keys}["seconds"]
     assert wanted_s - 0.01 <= found["seconds"] <= elapsed_s, f"measured {found['seconds']} s of {elapsed_s}: {found}"
     if work in ("bulk", "idle"):
         assert not found.keys() & set(PERCENTILES), found
@@ -129,10 +131,17 @@ def check(work, keys, under_way, found, elapsed_s):
         assert found["units"] == keys["connections"] and 0 < found["setupSeconds"] < elapsed_s, found
 
 
+def load_and_check(dialler, address, work, keys, under_way):
+    for seconds in (keys.get("seconds", TIMES["seconds"]), *LONGER_SECONDS):
+        start = time.monotonic()
+        found = load(dialler, work, address, {**TIMES, **keys, "seconds": seconds})
+        if found.get("units") != 0 or found.get("failed") != 0:
+            break
+    check(work, keys, under_way, found, seconds, time.monotonic() - start)
+
+
 def test_load(dialler, listener, work, keys, under_way):
-    start = time.monotonic()
-    found = load(dialler, work, listener.address, {**TIMES, **keys})
-    check(work, keys, under_way, found, time.monotonic() - start)
+    load_and_check(dialler, listener.address, work, keys, under_way)
 
 
 def test_storm(dialler, listener):
@@ -146,8 +155,7 @@ def test_fanout(dialler, listener):
     held = dialler.command("load", "idle", listener.address, "connections=20", "warm=0", f"seconds={LOSS_SECONDS}")
     wait_event(dialler, held, "begin")
     for size in (1, 3000):
-        found = load(listener, "fanout", "-", {**TIMES, "connections": 20, "size": size})
-        check("fanout", {}, None, found, PATIENCE_SECONDS)
+        load_and_check(listener, "-", "fanout", {"connections": 20, "size": size}, None)
     wait_event(dialler, held, "end")
     held = dialler.answer(held, PATIENCE_SECONDS)
     assert (held["units"], held["failed"]) == (20, 0), held
@@ -161,8 +169,7 @@ def test_about(dialler, _):
 
 def refusal(program, line):
     waiting = program.command(*line.split())
-    found = waiting.get(timeout=PATIENCE_SECONDS)
-    assert found is not None, program.ending()
+    found = next_line(program, waiting)
     assert "event" not in found and found.get("ok") is False and found.get("error"), f"{line}: {found}"
     return found["error"]
 
@@ -188,7 +195,7 @@ def test_nobody(dialler, listener):
             refusal(dialler, f"load {work} {address} seconds=0.1")
         found = load(dialler, "storm", address, {"connections": 3})
         assert (found["units"], found["failed"], found["p50Us"]) == (0, 3, None), found
-        found = load(dialler, "handshake", address, {**TIMES, "parallel": 2})
+        found = load(dialler, "handshake", address, {"warm": 0, "seconds": 1, "parallel": 2})
         assert found["units"] == 0 and found["failed"] >= 2, found
 
 
@@ -272,6 +279,7 @@ def commands_for(kinds, given, build):
 
 
 def main():
+    program.READY_SECONDS_MAX = Program.patience = PATIENCE_SECONDS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", nargs="*", metavar="DIALLER:LISTENER")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND",

@@ -13,6 +13,7 @@ import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 import { cases } from './cases.mjs'
+import { about, load } from './load.mjs'
 import { serve } from './streams.mjs'
 
 const KEY_TYPES = { ed25519: 'Ed25519', rsa: 'RSA', secp256k1: 'secp256k1' } // ECDSA host keys: unsupported
@@ -20,6 +21,18 @@ const SECURITY = { noise, tls, plaintext }
 const earlyMuxer = new Map() // by the remote's id: whether the security handshake agreed on the muxer
 const COMMAND_SECONDS_MAX = 60
 const LEARNED_SECONDS_MAX = 10
+const LEARNED_MAX = 64 // what is kept of all that identify tells a program under load
+const CONNECT_MS_MAX = 60_000 // when thousands dial at once, the usual 5 to 10 s are few
+const ACCEPT_BACKLOG = 4096
+
+// Forgets the oldest entries of a map.
+function keepLatest (map, key, value) {
+  map.delete(key)
+  map.set(key, value)
+  if (map.size > LEARNED_MAX) {
+    map.delete(map.keys().next().value)
+  }
+}
 
 // The same encrypter, which also takes down whether it agreed on the muxer.
 function watched (factory) {
@@ -29,7 +42,7 @@ function watched (factory) {
       const secure = encrypter[method].bind(encrypter)
       encrypter[method] = async (...args) => {
         const secured = await secure(...args)
-        earlyMuxer.set(secured.remotePeer.toString(), secured.streamMuxer != null)
+        keepLatest(earlyMuxer, secured.remotePeer.toString(), secured.streamMuxer != null)
         return secured
       }
     }
@@ -43,14 +56,19 @@ async function newNode (options, listens) {
   return createLibp2p({
     privateKey: await generateKeyPair(KEY_TYPES[options.key], 2048),
     addresses: { listen: listens ? [`/ip4/${options.host}/tcp/0`] : [] },
-    transports: [tcp()],
+    transports: [tcp({ backlog: ACCEPT_BACKLOG })],
     connectionEncrypters: options.security.split(',').map(name => watched(SECURITY[name]())),
     streamMuxers: [yamux()],
     connectionManager: {
-      inboundConnectionThreshold: Infinity, maxConnections: 1e6, maxIncomingPendingConnections: 1e5
+      inboundConnectionThreshold: Infinity,
+      maxConnections: 1e6,
+      maxIncomingPendingConnections: 1e5,
+      dialTimeout: CONNECT_MS_MAX,
+      addressDialTimeout: CONNECT_MS_MAX,
+      inboundUpgradeTimeout: CONNECT_MS_MAX
     },
     services: {
-      identify: identify(),
+      identify: identify({ timeout: CONNECT_MS_MAX }),
       identifyPush: identifyPush(),
       // The connection monitor has a ping stream of its own, and gives up a connection where it gets none.
       ping: ping({ maxInboundStreams: 16, maxOutboundStreams: 16 })
@@ -85,20 +103,18 @@ class Learned {
 
   constructor (node) {
     node.addEventListener('peer:identify', event => {
-      const found = describe(event)
-      this.#found.set(found.remoteId, found)
-      this.#waiting.get(found.remoteId)?.resolve(found)
+      const id = event.detail.peerId.toString()
+      keepLatest(this.#found, id, event)
+      this.#waiting.get(id)?.resolve(event)
+      this.#waiting.delete(id)
     })
   }
 
-  of (id) {
-    if (this.#found.has(id)) {
-      return this.#found.get(id)
-    }
-    if (!this.#waiting.has(id)) {
+  async of (id) {
+    if (!this.#found.has(id) && !this.#waiting.has(id)) {
       this.#waiting.set(id, Promise.withResolvers())
     }
-    return this.#waiting.get(id).promise
+    return describe(this.#found.get(id) ?? await this.#waiting.get(id).promise)
   }
 }
 
@@ -120,7 +136,14 @@ class Program {
     this.kept = []
   }
 
-  async run (name, args) {
+  async run (tag, name, args) {
+    if (name === 'about' && args.length === 0) {
+      return about()
+    }
+    if (name === 'load' && args.length >= 2) {
+      const print = event => console.log(JSON.stringify({ id: tag, event }))
+      return load({ listener: this.listener, newNode: () => newNode(this.options, false), print }, ...args)
+    }
     switch (`${name} ${args.length}`) {
       case 'learned 1':
         return within(LEARNED_SECONDS_MAX, this.learned.of(args[0]))
@@ -174,9 +197,10 @@ console.log('ready')
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [id, name, ...args] = line.trim().split(/\s+/)
-  program.run(name, args)
+  program.run(id, name, args)
     .then(found => ({ id, case: name, ok: true, ...found }))
     .catch(error => ({ id, case: name, ok: false, error: describeError(error) }))
     .then(answer => console.log(JSON.stringify(answer)))
 }
 await Promise.all([listener, ...program.kept].map(node => node.stop()))
+process.exit() // a load may still be under way
