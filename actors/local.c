@@ -3,6 +3,7 @@
 #include "actors/session.h"
 #include "actors/stream.h"
 #include "crypto/aead.h"
+#include "crypto/verified.h"
 #include "net/multistream.h"
 
 #include <stdlib.h>
@@ -16,7 +17,10 @@ void *local_new(struct worker *worker, void *argument)
         return NULL;
     local->worker = worker;
     local->aead = aead_context_new();
-    if (local->aead == NULL) {
+    local->verified = verified_new();
+    if (local->aead == NULL || local->verified == NULL) {
+        aead_context_free(local->aead);
+        verified_free(local->verified);
         free(local);
         return NULL;
     }
@@ -39,6 +43,7 @@ void local_free(struct worker *worker, void *argument)
     cache_fini(&local->buffers);
     cache_fini(&local->negotiations);
     aead_context_free(local->aead);
+    verified_free(local->verified);
     free(local);
 }
 

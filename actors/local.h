@@ -8,8 +8,9 @@
 #include <stdint.h>
 
 struct aead_context;
+struct verified;
 
-/* What the actors of one worker share: cipher contexts and object caches.
+/* What the actors of one worker share: cipher contexts, object caches, signatures already checked.
  * There is one per worker, whatever the number of nodes. */
 
 enum local_limits {
@@ -22,6 +23,7 @@ enum local_limits {
 struct local {
     struct worker *worker;
     struct aead_context *aead;
+    struct verified *verified;
     struct cache streams;
     struct cache slices;
     struct cache buffers;

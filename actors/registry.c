@@ -337,6 +337,8 @@ void registry_progress(struct registry *registry, struct actor_ref session, cons
     struct peer *peer = find_peer(registry, id);
     struct connection **at = peer ? find_connection(peer, session) : NULL;
     if (at) {
+        if ((*at)->rtt_ns != 0) /* not the first time: the connection is one that stays */
+            registry_told_settle(&peer->told, id);
         (*at)->rtt_ns = rtt_ns;
         (*at)->bytes_in = bytes_in;
         (*at)->bytes_out = bytes_out;

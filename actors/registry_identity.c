@@ -70,6 +70,35 @@ static uint8_t key_type_of(const struct identify_result *result, const struct pe
     return P2P_KEY_RSA; /* the only keys in use that ids hash */
 }
 
+/* 0, also when there is none, or P2P_ERR_CALL_NOMEM. */
+static int keep_record(struct registry_told *told, const struct identify_result *result)
+{
+    told->signed_record = result->has_signed_record;
+    told->record_seq = result->has_signed_record || result->record_deferred ? result->record_seq : 0;
+    if (!result->record_deferred)
+        return 0;
+    told->record_bytes = (uint16_t)result->signed_record.length;
+    told->record = malloc(result->signed_record.length);
+    if (!told->record)
+        return P2P_ERR_CALL_NOMEM;
+    memcpy(told->record, result->signed_record.data, result->signed_record.length);
+    return 0;
+}
+
+void registry_told_settle(struct registry_told *told, const struct peer_id *id)
+{
+    struct peer_record record;
+
+    if (!told->record)
+        return;
+    told->signed_record = peer_record_open(&record, told->record, told->record_bytes) == 0 &&
+                          peer_id_equal(&record.peer, id);
+    if (!told->signed_record)
+        told->record_seq = 0;
+    free(told->record);
+    told->record = NULL;
+}
+
 int registry_told_set(struct registry_told *told, struct interns *interns, const struct identify_result *result,
                       const struct peer_id *id, const struct multiaddr *remote)
 {
@@ -83,12 +112,10 @@ int registry_told_set(struct registry_told *told, struct interns *interns, const
         .protocols = intern_ref(interns, protocols, protocols_bytes),
         .addresses = malloc(addresses_bytes > 0 ? addresses_bytes : 1),
         .addresses_bytes = (uint32_t)addresses_bytes,
-        .record_seq = result->has_signed_record ? result->record_seq : 0,
-        .signed_record = result->has_signed_record,
         .key_type = key_type_of(result, id),
     };
 
-    if (!fresh.agent || !fresh.version || !fresh.protocols || !fresh.addresses) {
+    if (!fresh.agent || !fresh.version || !fresh.protocols || !fresh.addresses || keep_record(&fresh, result) != 0) {
         registry_told_clear(&fresh, interns);
         return P2P_ERR_CALL_NOMEM;
     }
@@ -104,6 +131,7 @@ void registry_told_clear(struct registry_told *told, struct interns *interns)
     intern_unref(interns, told->version);
     intern_unref(interns, told->protocols);
     free(told->addresses);
+    free(told->record);
     memset(told, 0, sizeof(*told));
 }
 
@@ -192,9 +220,10 @@ static void copy_lists(const struct registry_told *told, struct p2p_identity *id
         identity->addresses[identity->address_count++] = put_address(block, &address);
 }
 
-int registry_told_copy(const struct registry_told *told, struct p2p_identity **out, const struct peer_id *id)
+int registry_told_copy(struct registry_told *told, struct p2p_identity **out, const struct peer_id *id)
 {
     size_t text_bytes;
+    registry_told_settle(told, id);
     size_t addresses = count_addresses(told, &text_bytes);
     size_t protocols = count_protocols(told);
     size_t lists_bytes = (protocols + addresses) * sizeof(char *);

@@ -3,6 +3,9 @@
 
 #include "actors/intern.h"
 #include "actors/registry.h"
+#include "net/identify.h"
+
+#include <assert.h>
 
 /* What a peer told of itself, as the registry keeps it: versions and protocols
  * interned, addresses packed.  Under the registry's mutex. */
@@ -12,11 +15,15 @@ struct registry_told {
     struct intern_blob *version;
     struct intern_blob *protocols; /* terminated strings, one after the other */
     uint8_t *addresses; /* lengths (2 bytes) and binary addresses; the observed one first, maybe empty */
-    uint64_t record_seq;
+    uint8_t *record; /* sealed, and not opened yet; NULL: there is none, or it was */
+    uint64_t record_seq; /* of one that is valid, or not opened yet */
     uint32_t addresses_bytes;
+    uint16_t record_bytes;
     uint8_t key_type;
     bool signed_record;
 };
+
+static_assert(IDENTIFY_DEFERRED_RECORD_BYTES_MAX <= UINT16_MAX, "record_bytes");
 
 /* Replaces what was told before.  Addresses that a peer at `remote` should not
  * name, and what is over the bounds, are left out.  0 or P2P_ERR_CALL_NOMEM:
@@ -25,7 +32,10 @@ int registry_told_set(struct registry_told *told, struct interns *interns, const
                       const struct peer_id *id, const struct multiaddr *remote);
 void registry_told_clear(struct registry_told *told, struct interns *interns);
 bool registry_told_speaks(const struct registry_told *told, const char *protocol);
-/* 0 or P2P_ERR_CALL_NOMEM. */
-int registry_told_copy(const struct registry_told *told, struct p2p_identity **out, const struct peer_id *id);
+/* Opens the record that is not opened yet, and lets go of it.  Nothing hangs on it but whether we say that it was
+ * valid, and opening takes as long as a quarter of a handshake: so not while connections come in. */
+void registry_told_settle(struct registry_told *told, const struct peer_id *id);
+/* Settles it first.  0 or P2P_ERR_CALL_NOMEM. */
+int registry_told_copy(struct registry_told *told, struct p2p_identity **out, const struct peer_id *id);
 
 #endif

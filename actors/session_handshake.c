@@ -83,7 +83,10 @@ static int security_new(struct session *session, const struct peer_id *expected)
     driver_entropy(session->driver, seed, sizeof(seed));
     handshake->noise = noise_handshake_new(node->statics, is_initiator(session), expected, seed, muxer_names, 1);
     explicit_bzero(seed, sizeof(seed));
-    return handshake->noise != NULL ? 0 : P2P_ERR_CALL_NOMEM;
+    if (handshake->noise == NULL)
+        return P2P_ERR_CALL_NOMEM;
+    noise_handshake_remember(handshake->noise, session->local->verified);
+    return 0;
 }
 
 int session_handshake_begin(struct session *session, bool initiator, const struct peer_id *expected,

@@ -103,6 +103,7 @@ static struct session_identify *told_new(struct session *session)
     if (told == NULL)
         return NULL;
     identify_reader_init(&told->reader);
+    told->reader.defer_record = true; /* the registry opens it */
     told->session = session;
     return told;
 }

@@ -7,6 +7,7 @@
 #include "chorus/p2p.h"
 #include "crypto/crypto.h"
 #include "crypto/noise_xx.h"
+#include "crypto/verified.h"
 #include "crypto/wire.h"
 
 /* noise/README.md, "The libp2p Handshake Payload" */
@@ -39,6 +40,7 @@ struct noise_static {
 struct noise_handshake {
     struct noise_xx xx;
     const struct noise_static *statics;
+    struct verified *verified; /* or NULL */
     const char *const *muxers;
     size_t muxer_count;
     const char *muxer; /* one of muxers, or NULL */
@@ -230,6 +232,11 @@ struct noise_handshake *noise_handshake_new(const struct noise_static *statics, 
     return handshake;
 }
 
+void noise_handshake_remember(struct noise_handshake *handshake, struct verified *verified)
+{
+    handshake->verified = verified;
+}
+
 void noise_handshake_free(struct noise_handshake *handshake)
 {
     if (handshake == NULL)
@@ -247,7 +254,8 @@ static int authenticate(struct noise_handshake *handshake, const struct payload 
     if (public_key_from_protobuf(key, payload->key.data, payload->key.length) != 0)
         return P2P_ERR_CONN_AUTH;
     write_signed(text, handshake->xx.rs);
-    if (public_key_verify(key, text, sizeof(text), payload->signature.data, payload->signature.length) != 0)
+    if (verified_check(handshake->verified, key, text, sizeof(text), payload->signature.data,
+                       payload->signature.length) != 0)
         return P2P_ERR_CONN_AUTH;
     peer_id_from_public_key(&handshake->remote_id, key);
     if (!peer_id_is_none(&handshake->expected) && !peer_id_equal(&handshake->expected, &handshake->remote_id))

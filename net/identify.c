@@ -413,7 +413,8 @@ static bool tells_the_same(const struct identify_result *result, const struct pe
 static void settle_record(struct identify_result *result, struct wire_span *addrs, struct wire_span sealed,
                           struct peer_record *record, const struct peer_id *peer, bool defer)
 {
-    result->record_deferred = defer && tells_the_same(result, record, peer);
+    result->record_deferred = defer && sealed.length <= IDENTIFY_DEFERRED_RECORD_BYTES_MAX &&
+                              tells_the_same(result, record, peer);
     if (!result->record_deferred) {
         if (peer_record_open(record, sealed.data, sealed.length) != 0 || !peer_id_equal(&record->peer, peer))
             return;

@@ -25,6 +25,7 @@ enum {
     IDENTIFY_SPLIT_BYTES = 2048,           /* longer with the record: the record goes apart; go-libp2p */
     IDENTIFY_ENCODED_BYTES_MAX = 2 * IDENTIFY_SENT_MESSAGE_BYTES_MAX, /* of both messages */
     IDENTIFY_RECORD_BYTES_MAX = IDENTIFY_SENT_MESSAGE_BYTES_MAX - 8, /* of ours; a longer one is not sent */
+    IDENTIFY_DEFERRED_RECORD_BYTES_MAX = 1024, /* ours: a longer one is opened at once */
     IDENTIFY_FIELDS_MAX = 8192,            /* of all messages; ours: 5 times what is kept */
     IDENTIFY_READER_BYTES_MAX = IDENTIFY_MESSAGES_MAX * (IDENTIFY_MESSAGE_BYTES_MAX + 2), /* buffered */
     IDENTIFY_READER_MEMORY_MAX = IDENTIFY_READER_BYTES_MAX +

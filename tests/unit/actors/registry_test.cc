@@ -6,7 +6,8 @@
 
 extern "C" {
 #include "actors/app.h"
-#include "actors/registry.h"
+#include "actors/registry_identity.h"
+#include "net/peer_record.h"
 #include "actors/waiter.h"
 }
 
@@ -208,6 +209,97 @@ TEST_F(RegistryTest, KeepsWhatIdentifyTold)
     struct peer_id other = id_of(2);
     EXPECT_FALSE(registry_speaks(registry, &other, "/echo/1.0.0"));
     EXPECT_EQ(registry_identity(registry, &identity, &other), P2P_ERR_CALL_NOT_FOUND);
+}
+
+/* Tells a record that nobody has opened, and asks what became of it. */
+struct RecordTest : RegistryTest {
+    uint64_t seq = 0;
+
+    std::vector<uint8_t> record_of(unsigned number, uint64_t number_seq)
+    {
+        std::vector<uint8_t> sealed(1000);
+        uint8_t seed[KEY_SEED_BYTES] = {};
+        struct key *key = nullptr;
+        size_t length = 0;
+
+        memcpy(seed, &number, sizeof(number));
+        EXPECT_EQ(key_new_seed(&key, seed), 0);
+        EXPECT_EQ(peer_record_seal(sealed.data(), sealed.size(), &length, key, number_seq, nullptr, 0), 0);
+        key_free(key);
+        sealed.resize(length);
+        return sealed;
+    }
+
+    /* In memory that is gone before anybody asks. */
+    void tell(std::vector<uint8_t> sealed, uint64_t its_seq)
+    {
+        Told told("agent", {"/echo/1.0.0"});
+
+        told.result.record_deferred = true;
+        told.result.record_seq = its_seq;
+        told.result.signed_record = {sealed.data(), sealed.size()};
+        identified(1, 10, told);
+        std::fill(sealed.begin(), sealed.end(), 0);
+    }
+
+    bool valid()
+    {
+        struct peer_id id = id_of(1);
+        struct p2p_identity *identity = nullptr;
+
+        EXPECT_EQ(registry_identity(registry, &identity, &id), 0);
+        bool is = identity->signed_record;
+        seq = identity->signed_record_seq;
+        p2p_identity_free(identity);
+        return is;
+    }
+};
+
+TEST_F(RecordTest, IsOpenedWhenItIsAskedFor)
+{
+    std::vector<uint8_t> forged = record_of(1, 79);
+    forged.back() ^= 1;
+
+    add(1, 10);
+    tell(record_of(1, 77), 77);
+    for (int time = 0; time < 2; time++) {
+        EXPECT_TRUE(valid());
+        EXPECT_EQ(seq, 77u);
+    }
+    tell(forged, 79);
+    for (int time = 0; time < 2; time++) {
+        EXPECT_FALSE(valid());
+        EXPECT_EQ(seq, 0u);
+    }
+    tell(record_of(2, 78), 78); /* somebody else's */
+    EXPECT_FALSE(valid());
+    tell(record_of(1, 80), 80);
+    EXPECT_TRUE(valid());
+    EXPECT_EQ(seq, 80u);
+}
+
+TEST_F(RecordTest, IsLetGoOnceItWasOpened)
+{
+    struct interns interns;
+    struct registry_told told = {};
+    Told first("agent", {"/echo/1.0.0"});
+    std::vector<uint8_t> sealed = record_of(1, 77);
+    struct peer_id id = id_of(1);
+    struct multiaddr remote = address_of("/ip4/127.0.0.1/tcp/1");
+
+    intern_init(&interns, 1);
+    first.result.record_deferred = true;
+    first.result.record_seq = 77;
+    first.result.signed_record = {sealed.data(), sealed.size()};
+    ASSERT_EQ(registry_told_set(&told, &interns, &first.result, &id, &remote), 0);
+    ASSERT_NE(told.record, nullptr);
+    EXPECT_FALSE(told.signed_record);
+    registry_told_settle(&told, &id);
+    EXPECT_EQ(told.record, nullptr); /* its memory is gone, what it said is not */
+    EXPECT_TRUE(told.signed_record);
+    EXPECT_EQ(told.record_seq, 77u);
+    registry_told_clear(&told, &interns);
+    intern_fini(&interns);
 }
 
 TEST_F(RegistryTest, TakesNewsFromAPushAndTellsItOnce)

@@ -9,6 +9,7 @@ extern "C" {
 #include "crypto/crypto.h"
 #include "crypto/noise.h"
 #include "crypto/noise_xx.h"
+#include "crypto/verified.h"
 #include "crypto/wire.h"
 }
 #include "support.h"
@@ -21,18 +22,20 @@ struct Node {
     struct key *key = nullptr;
     struct noise_static *statics = nullptr;
     struct peer_id id;
+    uint8_t seed = 0;
 
-    explicit Node(uint8_t seed)
+    explicit Node(uint8_t its_seed)
     {
-        uint8_t bytes[32] = {seed};
+        uint8_t bytes[32] = {its_seed};
 
         EXPECT_EQ(crypto_init(), 0);
         EXPECT_EQ(key_new_seed(&key, bytes), 0);
-        start(seed);
+        start(its_seed);
     }
-    Node(struct key *theirs, uint8_t seed) : key(theirs) { start(seed); }
-    void start(uint8_t seed)
+    Node(struct key *theirs, uint8_t its_seed) : key(theirs) { start(its_seed); }
+    void start(uint8_t its_seed)
     {
+        seed = its_seed;
         uint8_t bytes[32] = {0, seed, 1}; /* X25519 drops the lowest bits */
 
         peer_id_from_public_key(&id, key_public(key));
@@ -453,6 +456,16 @@ static Bytes identity_of(const Node &node)
     return Bytes(key->bytes, key->bytes + key->length);
 }
 
+/* The X25519 half that Node made of its seed. */
+static Bytes public_half_of(const Node &node)
+{
+    Bytes secret = {0, node.seed, 1}, out(32);
+
+    secret.resize(32);
+    crypto_scalarmult_curve25519_base(out.data(), secret.data());
+    return out;
+}
+
 /* What a dialler of `expected` says to a listener with this payload. */
 static int answer_dialler(const Node &alice, Forger *forger, const Bytes &payload, Handshake *out = nullptr)
 {
@@ -549,6 +562,34 @@ TEST(NoiseHandshake, AListenerChecksTheDiallersSignatureToo)
                   honest ? 0 : P2P_ERR_CONN_AUTH);
         EXPECT_EQ(noise_handshake_done(b.get()), honest);
     }
+}
+
+TEST(NoiseHandshake, AKnownSignatureProvesNothingForAnotherStaticKey)
+{
+    Node alice(1), bob(2);
+    struct verified *verified = verified_new();
+
+    for (int time = 0; time < 3; time++) {
+        Handshake a = handshake_of(alice, true, &bob.id), b = handshake_of(bob, false, nullptr);
+        noise_handshake_remember(b.get(), verified);
+        EXPECT_EQ(run(a.get(), b.get()), 0);
+        EXPECT_TRUE(peer_id_equal(noise_handshake_remote_id(b.get()), &alice.id));
+        Handshake fresh = handshake_of(bob, false, nullptr);
+        noise_handshake_remember(fresh.get(), verified);
+        Forger forger(true);
+        Bytes two, text = concat({bytes_of("noise-libp2p-static-key:"), public_half_of(alice)});
+        Bytes sig(KEY_SIGNATURE_BYTES_MAX);
+        size_t length = 0;
+        ASSERT_EQ(key_sign(alice.key, sig.data(), &length, text.data(), text.size()), 0);
+        sig.resize(length);
+        ASSERT_EQ(verified_check(verified, key_public(alice.key), text.data(), text.size(), sig.data(), length), 0);
+        ASSERT_EQ(feed(fresh.get(), forger.write({})), 0);
+        ASSERT_EQ(send(fresh.get(), &two), 0);
+        forger.read(two);
+        EXPECT_EQ(feed(fresh.get(), forger.write(concat({field(1, identity_of(alice)), field(2, sig)}))),
+                  P2P_ERR_CONN_AUTH);
+    }
+    verified_free(verified);
 }
 
 TEST(NoiseHandshake, SurvivesRandomBytes)
