@@ -16,6 +16,7 @@ void *local_new(struct worker *worker, void *argument)
     if (local == NULL)
         return NULL;
     local->worker = worker;
+    local->driver = worker_driver(worker);
     local->aead = aead_context_new();
     local->verified = verified_new();
     if (local->aead == NULL || local->verified == NULL) {

@@ -22,6 +22,7 @@ enum local_limits {
 
 struct local {
     struct worker *worker;
+    struct driver *driver;
     struct aead_context *aead;
     struct verified *verified;
     struct cache streams;

@@ -65,7 +65,7 @@ void session_wake(struct session *session)
 
 static void count(struct session *session, enum node_counter counter, int64_t delta)
 {
-    scope_count(session->scope, session->local->worker, counter, delta);
+    scope_count(session->node->scope, session->local->worker, counter, delta);
 }
 
 /* ---- Beginning ---------------------------------------------------------- */
@@ -94,9 +94,7 @@ static int on_init(struct actor_context *context, void *state, const void *argum
     int error;
 
     session->node = node_of(context);
-    session->scope = context->scope;
     session->local = worker_local(context->worker);
-    session->driver = worker_driver(context->worker);
     session->self = context->self;
     session->socket = -1;
     session->last_recv_ns = context->now_ns;
@@ -117,7 +115,7 @@ static int on_init(struct actor_context *context, void *state, const void *argum
     session->phase = SESSION_SECURING;
     count(session, NODE_SESSIONS_LIVE, 1);
     session->flags |= SESSION_MULTISHOT;
-    driver_receive(session->driver, session->socket, session->self);
+    driver_receive(session->local->driver, session->socket, session->self);
     actor_deadline(context, session->handshake->deadline_ns);
     return 0;
 }
@@ -193,8 +191,8 @@ static void on_dial(struct actor_context *context, struct session *session, stru
     tell_dialling(context, message);
     session->handshake->dialer = message->from;
     session->handshake->dial_request = message->request_id;
-    session->socket = driver_connect(session->driver, (const struct sockaddr *)&dial.address, dial.address_length,
-                                     session->self);
+    session->socket = driver_connect(session->local->driver, (const struct sockaddr *)&dial.address,
+                                     dial.address_length, session->self);
     if (session->socket < 0) {
         session_end(session, session->socket == -ENOMEM || session->socket == -EMFILE || session->socket == -ENFILE
                                  ? P2P_ERR_CONN_LIMIT : P2P_ERR_CONN_UNREACHABLE);
@@ -230,7 +228,7 @@ static void on_connected(struct actor_context *context, struct session *session,
     session->handshake->tcp_connected = true;
     session->last_recv_ns = context->now_ns;
     session->flags |= SESSION_MULTISHOT;
-    driver_receive(session->driver, session->socket, session->self);
+    driver_receive(session->local->driver, session->socket, session->self);
 }
 
 /* ---- The end ------------------------------------------------------------ */
@@ -258,7 +256,7 @@ static void log_end(struct session *session, int error)
     char text[MULTIADDR_TEXT_SIZE];
     struct multiaddr remote;
 
-    if (!log_enabled(session->scope, LOG_LEVEL_DEBUG))
+    if (!log_enabled(session->node->scope, LOG_LEVEL_DEBUG))
         return;
     peer_id_to_short(&session->peer, peer); /* "" before the handshake has told it */
     session_remote(session, &remote);
@@ -312,7 +310,8 @@ void session_end(struct session *session, int error)
     release_counts(session);
     tell_dialer(session, error);
     if (session->socket >= 0)
-        driver_close_socket(session->driver, session->socket, orderly ? DRIVER_CLOSE_ORDERLY : DRIVER_CLOSE_RESET);
+        driver_close_socket(session->local->driver, session->socket,
+                            orderly ? DRIVER_CLOSE_ORDERLY : DRIVER_CLOSE_RESET);
     session->socket = -1;
     session_wake(session);
 }
@@ -366,7 +365,7 @@ static void pump_closing(struct session *session)
             if (session->flags & SESSION_SENDING)
                 return;
         }
-        driver_shutdown_write(session->driver, session->socket);
+        driver_shutdown_write(session->local->driver, session->socket);
         session->phase = SESSION_DRAINING;
         session->deadline_ns = session_now(session) + NODE_CLOSE_DRAIN_NS;
     }
@@ -421,7 +420,7 @@ static void check_stall(struct session *session, uint64_t now_ns)
 
     if (now_ns < stall_deadline(session))
         return;
-    acknowledged = driver_acknowledged(session->driver, session->socket);
+    acknowledged = driver_acknowledged(session->local->driver, session->socket);
     if (acknowledged != session->stall_acknowledged)
         session->stall_since_ns = now_ns;
     session->stall_acknowledged = acknowledged;
@@ -440,7 +439,7 @@ static uint64_t bulk_deadline(const struct session *session)
 static void check_bulk(struct session *session, uint64_t now_ns)
 {
     if (now_ns >= bulk_deadline(session))
-        driver_receive_stop(session->driver, session->socket);
+        driver_receive_stop(session->local->driver, session->socket);
 }
 
 static uint64_t phase_deadline(const struct session *session)
@@ -711,4 +710,4 @@ const struct actor_class session_class = {
     .fini = on_fini,
 };
 
-_Static_assert(sizeof(struct session) <= 1024, "user memory of an idle connection");
+_Static_assert(sizeof(struct session) <= 560, "user memory of an idle connection");

@@ -133,7 +133,7 @@ void session_count_memory(struct session *session)
     if (delta == 0)
         return;
     session->counted_bytes = bytes;
-    if (memory_count(session->node->memory, session->scope, session->local->worker, delta))
+    if (memory_count(session->node->memory, session->node->scope, session->local->worker, delta))
         shedder_tell_over(session->node);
 }
 
@@ -143,7 +143,7 @@ void session_heaviest(struct actor_context *context, struct actor_ref *session, 
     const struct session *most = NULL;
 
     for (const struct session *at = local->sessions; at != NULL; at = at->next) {
-        if (at->scope != context->scope || at->counted_bytes == 0)
+        if (at->node->scope != context->scope || at->counted_bytes == 0)
             continue;
         if (most == NULL || at->counted_bytes > most->counted_bytes ||
             (at->counted_bytes == most->counted_bytes && at->opened_ns > most->opened_ns))
@@ -161,7 +161,7 @@ static void log_shed(struct session *session)
     struct actor_context context = session_context(session);
     char peer[PEER_ID_SHORT_SIZE] = "";
 
-    if (!log_enabled(session->scope, LOG_LEVEL_WARN))
+    if (!log_enabled(session->node->scope, LOG_LEVEL_WARN))
         return;
     peer_id_to_short(&session->peer, peer);
     LOG(&context, LOG_LEVEL_WARN, "connection_shed", "limit=memory peer=%s held=%llu streams=%u max=%llu", peer,
@@ -174,7 +174,7 @@ void session_shed(struct session *session)
     if (session->phase == SESSION_DEAD || session->flags & SESSION_SHED)
         return;
     log_shed(session);
-    scope_count(session->scope, session->local->worker, NODE_CONNECTIONS_SHED, 1);
+    scope_count(session->node->scope, session->local->worker, NODE_CONNECTIONS_SHED, 1);
     session->flags |= SESSION_SHED;
     session_fail_streams(session, P2P_ERR_CONN_LIMIT, true);
     session_close(session, P2P_ERR_CONN_LIMIT, SESSION_CLOSE_RESOURCE_LIMIT);

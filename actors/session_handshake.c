@@ -80,7 +80,7 @@ static int security_new(struct session *session, const struct peer_id *expected)
         handshake->plaintext = plaintext_new(key_public(node->key), expected);
         return handshake->plaintext != NULL ? 0 : P2P_ERR_CALL_NOMEM;
     }
-    driver_entropy(session->driver, seed, sizeof(seed));
+    driver_entropy(session->local->driver, seed, sizeof(seed));
     handshake->noise = noise_handshake_new(node->statics, is_initiator(session), expected, seed, muxer_names, 1);
     explicit_bzero(seed, sizeof(seed));
     if (handshake->noise == NULL)
@@ -150,7 +150,7 @@ void session_stop_handshakes(struct actor_context *context)
     struct local *local = worker_local(context->worker);
 
     for (struct session_handshake *at = local->handshakes; at != NULL; at = at->next)
-        if (at->session->scope == context->scope)
+        if (at->session->node->scope == context->scope)
             session_close(at->session, P2P_ERR_NODE_CLOSING, SESSION_CLOSE_SHUTDOWN);
 }
 
@@ -177,7 +177,7 @@ static void log_open(struct session *session, const struct multiaddr *remote)
     char peer[PEER_ID_SHORT_SIZE];
     char text[MULTIADDR_TEXT_SIZE];
 
-    if (!log_enabled(session->scope, LOG_LEVEL_DEBUG))
+    if (!log_enabled(session->node->scope, LOG_LEVEL_DEBUG))
         return;
     peer_id_to_short(&session->peer, peer);
     if (multiaddr_to_text(remote, text, sizeof(text)) < 0)
@@ -203,7 +203,7 @@ static int open_connection(struct session *session)
     if (session->flags & SESSION_COUNTED_HANDSHAKE)
         __atomic_sub_fetch(&session->node->handshakes_in, 1, __ATOMIC_RELAXED);
     session->flags &= ~(uint32_t)SESSION_COUNTED_HANDSHAKE;
-    scope_count(session->scope, session->local->worker,
+    scope_count(session->node->scope, session->local->worker,
                 is_initiator(session) ? NODE_CONNECTIONS_OUT : NODE_CONNECTIONS_IN, 1);
     log_open(session, &entry.remote);
     PROBE_HANDSHAKE(session->socket, 0);

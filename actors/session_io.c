@@ -158,7 +158,7 @@ static int feed_records(struct session *session, struct buffer *buffer, uint32_t
 static int feed(struct session *session, struct buffer *buffer, uint32_t offset, uint32_t length)
 {
     if ((session->flags & SESSION_SECURE) == 0) {
-        uint64_t begin_ns = driver_now_ns(session->driver);
+        uint64_t begin_ns = driver_now_ns(session->local->driver);
         size_t taken = 0;
         int error = session_handshake_recv(session, buffer->data + offset, length, &taken);
 
@@ -259,7 +259,7 @@ void session_received(struct session *session, struct message *message)
     }
     session->bytes_in += bytes;
     session->last_recv_ns = session_now(session);
-    scope_count(session->scope, session->local->worker, NODE_BYTES_IN, bytes);
+    scope_count(session->node->scope, session->local->worker, NODE_BYTES_IN, bytes);
     if (session->phase >= SESSION_DRAINING ||
         (session->phase == SESSION_CLOSING && session->flags & SESSION_GOAWAY_SENT)) {
         session->flags &= ~(uint32_t)(SESSION_RECEIVING_INTO); /* all has been said: only the end counts */
@@ -340,7 +340,7 @@ static void settle_receive(struct session *session)
 
     if (session->flags & SESSION_SETTLING)
         return;
-    if (!driver_receive_idle(session->driver, session->socket)) {
+    if (!driver_receive_idle(session->local->driver, session->socket)) {
         actor_wake(session->local->worker, session->self); /* look again in the next turn */
         return;
     }
@@ -361,7 +361,7 @@ void session_receive_mode(struct session *session)
             return;
         session->flags &= ~(uint32_t)SESSION_MULTISHOT;
         session->flags |= SESSION_BULK | SESSION_SWITCHING;
-        driver_receive_stop(session->driver, session->socket);
+        driver_receive_stop(session->local->driver, session->socket);
     }
     if (session->flags & SESSION_SWITCHING) {
         settle_receive(session);
@@ -376,11 +376,11 @@ void session_receive_mode(struct session *session)
     if (buffer == NULL) {
         session->flags &= ~(uint32_t)SESSION_BULK;
         session->flags |= SESSION_MULTISHOT;
-        driver_receive(session->driver, session->socket, session->self);
+        driver_receive(session->local->driver, session->socket, session->self);
         return;
     }
     session->flags |= SESSION_RECEIVING_INTO;
-    driver_receive_into(session->driver, session->socket, session->self, buffer, buffer->end);
+    driver_receive_into(session->local->driver, session->socket, session->self, buffer, buffer->end);
 }
 
 /* ---- Out ----------------------------------------------------------------- */
@@ -480,7 +480,7 @@ static void seal_chunk(struct sealer *sealer, const struct yamux_chunk *chunk)
     }
     if (chunk->length > 0) {
         sealer->session->queued_bytes -= chunk->length;
-        scope_count(sealer->session->scope, sealer->session->local->worker, NODE_STREAM_BYTES_HELD,
+        scope_count(sealer->session->node->scope, sealer->session->local->worker, NODE_STREAM_BYTES_HELD,
                     -(int64_t)chunk->length);
         stream_sent(stream, chunk->length);
     }
@@ -590,7 +590,7 @@ void session_flush(struct session *session)
     session->flags |= SESSION_SENDING;
     session->stall_since_ns = session_now(session);
     session->stall_look_ns = session->stall_since_ns + NODE_STALL_LOOK_NS;
-    driver_send(session->driver, session->socket, session->self, buffer_ref(session->sending),
+    driver_send(session->local->driver, session->socket, session->self, buffer_ref(session->sending),
                 session->sending->begin, session->sending->end - session->sending->begin);
 }
 
@@ -604,7 +604,7 @@ void session_sent(struct session *session, struct message *message)
         return;
     }
     session->bytes_out += (uint64_t)result;
-    scope_count(session->scope, session->local->worker, NODE_BYTES_OUT, result);
+    scope_count(session->node->scope, session->local->worker, NODE_BYTES_OUT, result);
     session->sending->begin += (uint32_t)result;
     if (session->sending->begin == session->sending->end) {
         buffer_unref(session->sending);

@@ -127,11 +127,13 @@ static void ask(struct p2p_stream *stream, void *user)
 {
     struct session_ping *ping = user;
     uint8_t random[PING_PAYLOAD_BYTES];
+    struct driver *driver;
 
     if (ping->session == NULL || ping->askers == NULL || ping_client_outstanding_ns(&ping->client) != 0)
         return;
-    driver_entropy(ping->session->driver, random, sizeof(random));
-    (void)ping_client_begin(&ping->client, random, driver_now_ns(ping->session->driver)); /* none is outstanding */
+    driver = ping->session->local->driver;
+    driver_entropy(driver, random, sizeof(random));
+    (void)ping_client_begin(&ping->client, random, driver_now_ns(driver)); /* none is outstanding */
     (void)p2p_stream_write(stream, random, sizeof(random)); /* a stream that is lost says so by itself */
 }
 
@@ -159,7 +161,7 @@ static void answered(struct p2p_stream *stream, void *user)
     int64_t count;
 
     while ((count = p2p_stream_read(stream, in, sizeof(in))) > 0) {
-        uint64_t now_ns = ping->session != NULL ? driver_now_ns(ping->session->driver) : 0;
+        uint64_t now_ns = ping->session != NULL ? driver_now_ns(ping->session->local->driver) : 0;
 
         if (ping_client_recv(&ping->client, &rtt_ns, in, (size_t)count, now_ns) != 0) {
             count = P2P_ERR_STREAM_PROTOCOL;

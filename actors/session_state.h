@@ -77,32 +77,28 @@ struct session {
     struct noise_keys keys;
     struct p2p_node *node;
     struct local *local;
-    struct driver *driver;
-    struct scope *scope;
     struct actor_ref self;
     struct session_handshake *handshake;
     struct buffer *record;          /* bytes [begin, end): a record that is cut, or the bulk buffer */
     struct buffer *sending;         /* bytes [begin, end) are still to be sent */
     struct p2p_stream *streams;
-    struct p2p_stream *ready, *ready_tail;
-    struct p2p_stream *negotiating, *negotiating_tail;
-    struct p2p_stream *lingering, *lingering_tail;
-    struct p2p_stream *pending, *pending_tail; /* opens that wait for the backlog */
+    struct p2p_stream *ready;                  /* the last of a ring: its next is the first */
+    struct p2p_stream *negotiating, *lingering; /* the oldest, whose previous is the youngest */
+    struct p2p_stream *pending;                /* opens that wait for the backlog: a ring, too */
     struct session_identify *identify; /* our question, until it is answered */
     struct session_identify *push;     /* the peer's, until it has ended */
     struct session_ping *ping;
     int socket;
     uint32_t flags;
-    uint32_t stream_count;
-    uint32_t close_code;
-    int error;                      /* why it ends */
-    uint8_t phase;
-    uint8_t remote_family;
-    uint16_t remote_port;
-    uint16_t pending_count;
-    uint16_t turn_small;            /* receives in this batch */
-    uint8_t remote_address[16];
     uint32_t turn_bytes;
+    uint16_t stream_count;
+    uint16_t pending_count;
+    uint32_t close_code;
+    int16_t error;                  /* why it ends */
+    uint16_t remote_port;
+    uint8_t remote_family;
+    uint8_t phase;
+    uint8_t remote_address[16];
     uint64_t held_bytes;            /* received and unread, all streams */
     uint64_t queued_bytes;          /* in the streams' send queues */
     uint64_t counted_bytes;         /* in the node's memory */

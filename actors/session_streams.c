@@ -18,7 +18,7 @@ static struct buffer_pool *pool_of(const struct session *session)
 
 static void count(struct session *session, enum node_counter counter, int64_t delta)
 {
-    scope_count(session->scope, session->local->worker, counter, delta);
+    scope_count(session->node->scope, session->local->worker, counter, delta);
 }
 
 /* ---- The lists ----------------------------------------------------------- */
@@ -37,33 +37,41 @@ static void attach(struct session *session, struct p2p_stream *stream)
 }
 
 /* In a step: a peer may end a thousand streams in any order it likes. */
-static void deadline_remove(struct p2p_stream **head, struct p2p_stream **tail, struct p2p_stream *stream)
+/* The oldest is the list; what stands before it is the youngest. */
+static void deadline_append(struct p2p_stream **list, struct p2p_stream *stream)
 {
-    *(stream->deadline_previous != NULL ? &stream->deadline_previous->deadline_next : head) = stream->deadline_next;
-    *(stream->deadline_next != NULL ? &stream->deadline_next->deadline_previous : tail) = stream->deadline_previous;
+    struct p2p_stream *oldest = *list != NULL ? *list : stream;
+
+    stream->deadline_previous = *list != NULL ? oldest->deadline_previous : stream;
+    stream->deadline_next = NULL;
+    *(*list != NULL ? &oldest->deadline_previous->deadline_next : list) = stream;
+    oldest->deadline_previous = stream;
+}
+
+static void deadline_remove(struct p2p_stream **list, struct p2p_stream *stream)
+{
+    struct p2p_stream *next = stream->deadline_next != NULL ? stream->deadline_next : *list;
+
+    next->deadline_previous = stream->deadline_previous;
+    *(*list == stream ? list : &stream->deadline_previous->deadline_next) = stream->deadline_next;
     stream->deadline_next = stream->deadline_previous = NULL;
 }
 
 static void leave_deadlines(struct session *session, struct p2p_stream *stream)
 {
     if (stream->flags & STREAM_NEGOTIATING)
-        deadline_remove(&session->negotiating, &session->negotiating_tail, stream);
+        deadline_remove(&session->negotiating, stream);
     if (stream->flags & STREAM_LINGERING)
-        deadline_remove(&session->lingering, &session->lingering_tail, stream);
+        deadline_remove(&session->lingering, stream);
     stream->flags &= ~(uint32_t)(STREAM_NEGOTIATING | STREAM_LINGERING);
 }
 
 void session_stream_deadline(struct session *session, struct p2p_stream *stream, bool linger)
 {
-    struct p2p_stream **head = linger ? &session->lingering : &session->negotiating;
-    struct p2p_stream **tail = linger ? &session->lingering_tail : &session->negotiating_tail;
-
     leave_deadlines(session, stream);
     stream->flags |= linger ? STREAM_LINGERING : STREAM_NEGOTIATING;
     stream->deadline_ns = session_now(session) + (linger ? STREAM_LINGER_NS_MAX : NODE_NEGOTIATION_NS_MAX);
-    stream->deadline_previous = *tail;
-    *(*tail != NULL ? &(*tail)->deadline_next : head) = stream;
-    *tail = stream;
+    deadline_append(linger ? &session->lingering : &session->negotiating, stream);
 }
 
 uint64_t session_streams_deadline(const struct session *session)
@@ -82,28 +90,27 @@ void session_stream_ready(struct session *session, struct p2p_stream *stream)
     if (stream->flags & STREAM_READY)
         return;
     stream->flags |= STREAM_READY;
-    stream->ready_next = NULL;
     stream_ref(stream);
-    if (session->ready_tail != NULL)
-        session->ready_tail->ready_next = stream;
-    else
-        session->ready = stream;
-    session->ready_tail = stream;
+    stream->ready_next = session->ready != NULL ? session->ready->ready_next : stream;
+    if (session->ready != NULL)
+        session->ready->ready_next = stream;
+    session->ready = stream;
     session_wake(session);
 }
 
 void session_run_ready(struct session *session)
 {
-    struct p2p_stream *stream = session->ready;
-    struct p2p_stream *last = session->ready_tail;
+    const struct p2p_stream *last = session->ready;
 
     /* Those that become ready meanwhile have their turn in the next round. */
-    while (stream != NULL) {
+    while (session->ready != NULL) {
+        struct p2p_stream *stream = session->ready->ready_next;
         bool end = stream == last;
 
-        session->ready = stream->ready_next;
-        if (session->ready == NULL)
-            session->ready_tail = NULL;
+        if (stream == session->ready)
+            session->ready = NULL;
+        else
+            session->ready->ready_next = stream->ready_next;
         stream->ready_next = NULL;
         stream->flags &= ~(uint32_t)STREAM_READY;
         stream_run_callbacks(stream);
@@ -115,7 +122,6 @@ void session_run_ready(struct session *session)
         stream_unref(stream);
         if (end)
             return;
-        stream = session->ready;
     }
 }
 
@@ -132,20 +138,16 @@ static void drop_negotiation(struct session *session, struct p2p_stream *stream)
 
 static void leave_pending(struct session *session, struct p2p_stream *stream)
 {
-    struct p2p_stream *before = NULL;
+    struct p2p_stream *before = session->pending;
 
-    for (struct p2p_stream *at = session->pending; at != NULL; before = at, at = at->pending_next) {
-        if (at != stream)
-            continue;
-        if (before != NULL)
-            before->pending_next = at->pending_next;
-        else
-            session->pending = at->pending_next;
-        if (session->pending_tail == at)
-            session->pending_tail = before;
-        session->pending_count--;
-        break;
-    }
+    if (stream->pending_next == NULL)
+        return; /* it never had to wait */
+    while (before->pending_next != stream)
+        before = before->pending_next;
+    before->pending_next = stream->pending_next;
+    if (session->pending == stream)
+        session->pending = before != stream ? before : NULL;
+    session->pending_count--;
     stream->pending_next = NULL;
 }
 
@@ -322,12 +324,10 @@ static int open_now(struct session *session, struct p2p_stream *stream)
 static void wait_for_backlog(struct session *session, struct p2p_stream *stream)
 {
     stream->flags |= STREAM_PENDING;
-    stream->pending_next = NULL;
-    if (session->pending_tail != NULL)
-        session->pending_tail->pending_next = stream;
-    else
-        session->pending = stream;
-    session->pending_tail = stream;
+    stream->pending_next = session->pending != NULL ? session->pending->pending_next : stream;
+    if (session->pending != NULL)
+        session->pending->pending_next = stream;
+    session->pending = stream;
     session->pending_count++;
     session_stream_deadline(session, stream, false);
 }
@@ -393,7 +393,7 @@ void session_retry_pending(struct session *session)
         return;
     session->flags |= SESSION_RETRYING;
     while (session->pending != NULL && session_is_open(session)) {
-        struct p2p_stream *stream = session->pending;
+        struct p2p_stream *stream = session->pending->pending_next; /* the oldest */
         int error = open_now(session, stream);
 
         if (error == P2P_ERR_CALL_FULL)

@@ -80,8 +80,9 @@ struct p2p_stream {
     struct actor_ref session_ref;
     struct p2p_stream *next, *previous; /* the session's list */
     struct p2p_stream *ready_next;
-    struct p2p_stream *deadline_next, *deadline_previous; /* negotiating or lingering, oldest first */
-    struct p2p_stream *pending_next;    /* waiting for the backlog to open */
+    /* Negotiating or lingering, oldest first; before the oldest stands the youngest. */
+    struct p2p_stream *deadline_next, *deadline_previous;
+    struct p2p_stream *pending_next;    /* waiting for the backlog to open, in a ring */
     struct slices recv;
     struct slices send;
     struct multistream *negotiation;
