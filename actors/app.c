@@ -47,12 +47,7 @@ struct app *app_new(int *error)
         *error = P2P_ERR_CALL_NOMEM;
         return NULL;
     }
-    app->descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (app->descriptor < 0) {
-        free(app);
-        *error = P2P_ERR_NODE_SYSTEM;
-        return NULL;
-    }
+    app->descriptor = -1;
     pthread_mutex_init(&app->mutex, NULL);
     return app;
 }
@@ -97,7 +92,8 @@ void app_free(struct app *app)
         next = entry->next;
         free(entry);
     }
-    close(app->descriptor);
+    if (app->descriptor >= 0)
+        close(app->descriptor);
     pthread_mutex_destroy(&app->mutex);
     free(app);
 }
@@ -110,20 +106,34 @@ void app_wake_with(struct app *app, void (*wake)(void *argument), void *argument
 
 int app_descriptor(struct app *app)
 {
-    return app->descriptor;
+    int descriptor;
+
+    pthread_mutex_lock(&app->mutex);
+    if (app->descriptor < 0)
+        app->descriptor = eventfd(app->signalled, EFD_CLOEXEC | EFD_NONBLOCK);
+    descriptor = app->descriptor;
+    pthread_mutex_unlock(&app->mutex);
+    return descriptor >= 0 ? descriptor : P2P_ERR_NODE_SYSTEM;
+}
+
+/* The counter is 0 or 1: neither can fail. */
+static void signal_descriptor(const struct app *app, bool waits)
+{
+    uint64_t one = 1;
+    ssize_t done = waits ? write(app->descriptor, &one, sizeof(one)) : read(app->descriptor, &one, sizeof(one));
+
+    assert(done == (ssize_t)sizeof(one));
 }
 
 /* Under the mutex, after each change: readable while something waits. */
 static void signal_change(struct app *app)
 {
     bool waits = app->head || app->ready_head || app->closed;
-    uint64_t one = 1;
 
     if (waits == app->signalled)
         return;
-    /* Neither can fail: the counter is 0 or 1. */
-    ssize_t done = waits ? write(app->descriptor, &one, sizeof(one)) : read(app->descriptor, &one, sizeof(one));
-    assert(done == (ssize_t)sizeof(one));
+    if (app->descriptor >= 0) /* somebody may be waiting for it */
+        signal_descriptor(app, waits);
     app->signalled = waits;
     if (waits && app->wake)
         app->wake(app->wake_argument);

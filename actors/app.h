@@ -48,6 +48,8 @@ void app_free(struct app *app);
 /* Has `wake(argument)` called whenever the descriptor becomes readable, under a
  * lock: for a runtime without threads, whose turn waits for something else. */
 void app_wake_with(struct app *app, void (*wake)(void *argument), void *argument);
+/* Made when it is first asked for: before that nobody waits, and no event costs
+ * a system call.  P2P_ERR_NODE_SYSTEM when the process has none left. */
 int app_descriptor(struct app *app);
 /* Copies the event.  False when an inbound stream finds APP_INCOMING_MAX of
  * them waiting, when NODE_CLOSED was taken, or memory is out. */

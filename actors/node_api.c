@@ -385,21 +385,24 @@ int p2p_node_next_event(struct p2p_node *node, struct p2p_event *event)
     return app_next(node->app, event);
 }
 
-/* Sleeps until an event may be there; false when the time is over. */
-static bool await_event(struct p2p_node *node, uint64_t deadline_ns)
+/* Sleeps until an event may be there.  P2P_ERR_CALL_TIMEOUT, P2P_ERR_NODE_SYSTEM. */
+static int await_event(struct p2p_node *node, uint64_t deadline_ns)
 {
     uint64_t now_ns = api_runtime_now_ns(node->runtime);
-    struct pollfd poll_of = {.fd = app_descriptor(node->app), .events = POLLIN};
+    struct pollfd poll_of = {.events = POLLIN};
 
     if (now_ns >= deadline_ns)
-        return false;
+        return P2P_ERR_CALL_TIMEOUT;
     if (!runtime_threaded(node->runtime)) {
         runtime_turn(node->runtime, deadline_ns);
-        return true;
+        return 0;
     }
+    poll_of.fd = app_descriptor(node->app);
+    if (poll_of.fd < 0)
+        return poll_of.fd;
     uint64_t left_ms = (deadline_ns - now_ns + 999999) / 1000000;
     poll(&poll_of, 1, deadline_ns == UINT64_MAX ? -1 : left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
-    return true;
+    return 0;
 }
 
 int p2p_node_wait_event(struct p2p_node *node, struct p2p_event *event, int timeout_ms)
@@ -409,8 +412,10 @@ int p2p_node_wait_event(struct p2p_node *node, struct p2p_event *event, int time
 
     if (worker_current())
         return P2P_ERR_CALL_THREAD;
-    while ((error = app_next(node->app, event)) == P2P_ERR_CALL_AGAIN)
-        if (!await_event(node, deadline_ns))
-            return P2P_ERR_CALL_TIMEOUT;
+    while ((error = app_next(node->app, event)) == P2P_ERR_CALL_AGAIN) {
+        error = await_event(node, deadline_ns);
+        if (error)
+            return error;
+    }
     return error;
 }

@@ -106,6 +106,8 @@ struct load {
     int busy;                    /* atomic: streams (or what a work counts so) that have not ended */
     int epoll, wake;
     bool turned;                 /* by the command's thread */
+    bool polled;                 /* and it asks each node for events after each turn: of few nodes, with many events */
+    uint64_t heard_ns;           /* when the ears were last heard then */
     bool stopped;                /* the program is ending */
     bool woken;                  /* `busy` was down to 0 */
     char peer[P2P_ID_TEXT_BYTES];

@@ -7,7 +7,10 @@
 
 /* ---- handshake: connect, identify, ping, disconnect, in a loop -------------------------- */
 
-enum { PING_BYTES = 32 };
+enum {
+    PING_BYTES = 32,
+    NODES_POLLED_MAX = 64,
+};
 
 static void begin(struct load_node *node)
 {
@@ -81,6 +84,7 @@ static void take_handshake_event(struct load_node *node, const struct p2p_event 
 
 bool load_handshakes(struct load *load)
 {
+    load->polled = load->serve->workers == 1 && load->request.parallel <= NODES_POLLED_MAX;
     /* Once to see that it can be done. */
     if (!load_make(load, load->request.parallel) || !load_connect(load))
         return false;

@@ -43,10 +43,10 @@ static bool make_runtime(struct load *load)
 {
     struct p2p_error_text text = {""};
 
-    load->turned = load->request.rate > 0;
+    load->turned = load->request.rate > 0 || load->polled;
     if (p2p_runtime_new(&load->runtime, load->serve->workers, !load->turned, P2P_DRIVER_AUTO, &text) != 0)
         return load_fail(load, "%s", text.text);
-    if (!load->turned)
+    if (!load->turned || load->polled)
         return true;
     (void)prctl(PR_SET_TIMERSLACK, 1UL); /* units are due to the microsecond, as far as the kernel goes */
     return watch(load, p2p_runtime_fd(load->runtime), &load->runtime);
@@ -70,7 +70,7 @@ bool load_make(struct load *load, uint32_t count)
             return load_fail(load, "node %u of %u: %s", load->node_count + 1, count, text.text);
         node->load = load;
         node->index = load->node_count++;
-        if (!watch(load, p2p_node_event_fd(node->node), node))
+        if (!load->polled && !watch(load, p2p_node_event_fd(node->node), node))
             return false;
     }
     return !load->stopped;
@@ -109,12 +109,35 @@ static struct timespec time_left(uint64_t until_ns)
     return (struct timespec){(time_t)(left_ns / 1000000000), (long)(left_ns % 1000000000)};
 }
 
+enum { TURN_MS_MAX = 100, TURN_NS_MAX = TURN_MS_MAX * 1000000 }; /* then the ears are heard */
+
+/* As the only thread there is: a turn of the nodes, then their events. */
+static void turn(struct load *load, uint64_t until_ns)
+{
+    uint64_t now_ns = bench_now_ns();
+    uint64_t left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    struct epoll_event ready;
+
+    (void)p2p_runtime_turn(load->runtime, left_ns > TURN_NS_MAX ? TURN_MS_MAX : (int)(left_ns / 1000000));
+    for (uint32_t i = 0; i < load->node_count; i++)
+        take_events(&load->nodes[i]);
+    if (now_ns < load->heard_ns + TURN_NS_MAX)
+        return;
+    load->heard_ns = now_ns;
+    if (epoll_wait(load->epoll, &ready, 1, 0) > 0)
+        take_ready(load, ready.data.ptr);
+}
+
 void load_wait(struct load *load, uint64_t until_ns)
 {
     struct epoll_event ready[EVENTS_AT_A_TIME];
     struct timespec left;
     int count;
 
+    if (load->polled && load->node_count > 0) {
+        turn(load, until_ns);
+        return;
+    }
     if (load->due != NULL) {
         uint64_t due_ns = load->due(load, bench_now_ns());
 

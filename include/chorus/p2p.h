@@ -473,7 +473,10 @@ struct p2p_event {
     struct p2p_error_text text;
 };
 
-/* Readable while events wait.  One descriptor for the life of the node. */
+/* Readable while events wait.  One descriptor for the life of the node, made
+ * when it is first asked for: a program that asks p2p_node_next_event() by
+ * itself saves it, and the system calls that tell of each event.
+ * P2P_ERR_NODE_SYSTEM when the process can have no more descriptors. */
 P2P_API int p2p_node_event_fd(struct p2p_node *node);
 /* 0 with *event, P2P_ERR_CALL_AGAIN when none waits. */
 P2P_API int p2p_node_next_event(struct p2p_node *node, struct p2p_event *event);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <poll.h>
 #include <string>
+#include <sys/resource.h>
 #include <vector>
 
 extern "C" {
@@ -54,6 +55,39 @@ struct AppTest : testing::Test {
 struct p2p_stream *stream(uintptr_t number)
 {
     return reinterpret_cast<struct p2p_stream *>(number * 64);
+}
+
+TEST_F(AppTest, WhoAsksLateSeesWhatWaits)
+{
+    EXPECT_TRUE(push(P2P_EVENT_CONNECTED, 1));
+    EXPECT_TRUE(push(P2P_EVENT_CONNECTED, 2));
+    EXPECT_TRUE(readable()); /* made here */
+    EXPECT_EQ(next().request, 1u);
+    EXPECT_TRUE(readable());
+    EXPECT_EQ(next().request, 2u);
+    nothing_waits();
+    EXPECT_TRUE(push(P2P_EVENT_CONNECTED, 3));
+    EXPECT_TRUE(readable());
+    EXPECT_EQ(next().request, 3u);
+    nothing_waits();
+}
+
+TEST_F(AppTest, TakesADescriptorOnlyWhenAskedForIt)
+{
+    struct rlimit before, none;
+
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    EXPECT_TRUE(push(P2P_EVENT_CONNECTED, 1));
+    EXPECT_EQ(app_descriptor(app), P2P_ERR_NODE_SYSTEM);
+    EXPECT_EQ(next().request, 1u);
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    EXPECT_FALSE(readable());
+    int descriptor = app_descriptor(app);
+    EXPECT_GE(descriptor, 0);
+    EXPECT_EQ(app_descriptor(app), descriptor);
 }
 
 TEST_F(AppTest, IsReadableOnlyWhileEventsWait)
