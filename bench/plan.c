@@ -16,7 +16,7 @@ const char *const plan_work_names[] = {"bulk", "handshake", "rtt", "rr", "stream
  * round of keep-alives to see. */
 static const struct plan_row rows[] = {
     {"bulk-up", "bulk, one stream up", BULK("up", 1, 1), .quick = true,
-     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_CROSS_QUICK | PLAN_RAW | PLAN_SEALED | PLAN_EPOLL | PLAN_TWO},
+     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW | PLAN_SEALED | PLAN_TWO},
     {"bulk-down", "bulk, one stream down", BULK("down", 1, 1), .pairs = PLAN_SELF | PLAN_CROSS | PLAN_SEALED},
     {"bulk-both", "bulk, one stream each way", BULK("both", 1, 1), .pairs = PLAN_SELF},
     {"bulk-up-16s", "bulk, 16 streams up", BULK("up", 1, 16), .pairs = PLAN_SELF},
@@ -25,7 +25,7 @@ static const struct plan_row rows[] = {
 
     {"handshake-1", "connect, one at a time", .work = PLAN_HANDSHAKE, .parallel = 1, .pairs = PLAN_SELF},
     {"handshake-50", "connect, 50 at a time", .work = PLAN_HANDSHAKE, .parallel = 50, .quick = true,
-     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_CRYPTO | PLAN_EPOLL},
+     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_CRYPTO},
 
     {"rtt", "ping, one after the other", .work = PLAN_RTT, .quick = true, .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW},
     {"rtt-open", "ping, 1,000 a second", .work = PLAN_RTT, .rate = 1000, .pairs = PLAN_SELF | PLAN_RAW},
@@ -35,10 +35,11 @@ static const struct plan_row rows[] = {
     {"rr-32-1", "32 B there and back, 1 connection", RR(32, 1), .pairs = PLAN_SELF | PLAN_RAW | PLAN_SEALED},
     {"rr-32-10", "32 B there and back, 10 connections", RR(32, 10), .pairs = PLAN_SELF | PLAN_RAW | PLAN_SEALED},
     {"rr-32-100", "32 B there and back, 100 connections", RR(32, 100), .quick = true,
-     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW | PLAN_SEALED | PLAN_EPOLL | PLAN_TWO},
+     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW | PLAN_SEALED | PLAN_TWO},
     {"rr-32-1000", "32 B there and back, 1,000 connections", RR(32, 1000),
      .pairs = PLAN_SELF | PLAN_RAW | PLAN_SEALED},
-    {"rr-32-10000", "32 B there and back, 10,000 connections", RR(32, 10000), .pairs = PLAN_OURS, .runs = 3},
+    {"rr-32-10000", "32 B there and back, 10,000 connections", RR(32, 10000), .runs = 3,
+     .pairs = PLAN_OURS | PLAN_EPOLL},
     {"rr-1k-1", "1 KB there and back, 1 connection", RR(1024, 1), .pairs = PLAN_SELF | PLAN_SEALED},
     {"rr-1k-10", "1 KB there and back, 10 connections", RR(1024, 10), .pairs = PLAN_SELF | PLAN_SEALED},
     {"rr-1k-100", "1 KB there and back, 100 connections", RR(1024, 100), .quick = true, .calls = true,
@@ -51,25 +52,25 @@ static const struct plan_row rows[] = {
     {"rr-open", "32 B there and back, 5,000 a second over 100 connections", RR(32, 100), .rate = 5000,
      .pairs = PLAN_SELF | PLAN_RAW},
 
-    {"streams-1", "new stream and 1 KB of echo, one at a time", .work = PLAN_STREAMS, .inflight = 1, .quick = true,
+    {"streams-1", "new stream and 1 KB of echo, one at a time", .work = PLAN_STREAMS, .inflight = 1,
      .pairs = PLAN_SELF},
     {"streams-32", "new stream and 1 KB of echo, 32 at a time", .work = PLAN_STREAMS, .inflight = 32, .quick = true,
      .pairs = PLAN_SELF | PLAN_CROSS},
     {"streams-256", "new stream and 1 KB of echo, 256 at a time", .work = PLAN_STREAMS, .inflight = 256,
      .pairs = PLAN_SELF},
 
-    {"idle-100", "100 idle connections", IDLE(100, 30), .pairs = PLAN_OURS | PLAN_HELD},
-    {"idle-500", "500 idle connections", IDLE(500, 30), .quick = true, .pairs = PLAN_OURS | PLAN_HELD},
-    {"idle-1000", "1,000 idle connections", IDLE(1000, 30), .pairs = PLAN_OURS | PLAN_HELD},
-    {"idle-10000", "10,000 idle connections", IDLE(10000, 60), .pairs = PLAN_OURS | PLAN_HELD},
+    {"idle-100", "100 idle connections", IDLE(100, 30), .pairs = PLAN_KEPT},
+    {"idle-500", "500 idle connections", IDLE(500, 30), .quick = true, .pairs = PLAN_KEPT},
+    {"idle-1000", "1,000 idle connections", IDLE(1000, 30), .pairs = PLAN_KEPT},
+    {"idle-10000", "10,000 idle connections", IDLE(10000, 60), .pairs = PLAN_KEPT},
     {"idle-100000", "100,000 idle connections", IDLE(100000, 60), .pairs = PLAN_OURS},
 
     {"storm-1000", "1,000 dials at once", .work = PLAN_STORM, .connections = 1000, .pairs = PLAN_SELF},
     {"storm-200", "200 dials at once", .work = PLAN_STORM, .connections = 200, .quick = true, .pairs = PLAN_SELF},
     {"fanout-100", "1 KB to 100 peers and back", .work = PLAN_FANOUT, .connections = 100, .quick = true,
-     .pairs = PLAN_OURS | PLAN_HELD},
+     .pairs = PLAN_KEPT},
     {"fanout-1000", "1 KB to 1,000 peers and back", .work = PLAN_FANOUT, .connections = 1000,
-     .pairs = PLAN_OURS | PLAN_HELD},
+     .pairs = PLAN_KEPT},
 
     {"msg", "messages between actors", .work = PLAN_PART, .pairs = PLAN_OURS, .quick = true},
     {"timers", "deadlines of a worker", .work = PLAN_PART, .pairs = PLAN_OURS, .quick = true},
@@ -105,7 +106,7 @@ bool plan_selected(const struct plan_row *row, const struct plan_mode *mode, con
 
 void plan_mode_init(struct plan_mode *mode, bool quick)
 {
-    *mode = quick ? (struct plan_mode){true, 3, 0.3, 0.8, 10} : (struct plan_mode){false, 5, 0.4, 1.2, 60};
+    *mode = quick ? (struct plan_mode){true, 3, 0.2, 0.8, 10} : (struct plan_mode){false, 5, 0.3, 1, 60};
 }
 
 /* ---- Series ------------------------------------------------------------------- */
@@ -152,7 +153,7 @@ size_t plan_make_series(struct plan_series out[PLAN_SERIES_MAX], const struct pl
     } more[] = {{PLAN_EPOLL, "ours-epoll", false, false}, {PLAN_TWO, "ours-2w", false, false},
                 {PLAN_RAW, "raw", true, true}, {PLAN_SEALED, "raw-aead", true, true},
                 {PLAN_CRYPTO, "crypto", true, true}};
-    bool cross = (row->pairs & PLAN_CROSS) && (!mode->quick || (row->pairs & PLAN_CROSS_QUICK));
+    bool cross = (row->pairs & PLAN_CROSS) && !mode->quick;
     size_t count = 0;
 
     if (row->pairs & PLAN_OURS)

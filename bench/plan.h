@@ -28,15 +28,15 @@ enum plan_work {
 enum plan_pairs {
     PLAN_OURS = 1 << 0,      /* ours with ours */
     PLAN_PEERS = 1 << 1,     /* each peer with its own kind */
-    PLAN_CROSS = 1 << 2,     /* ours with each peer, both ways; not in quick mode, unless PLAN_CROSS_QUICK */
+    PLAN_CROSS = 1 << 2,     /* ours with each peer, both ways; not in quick mode */
     PLAN_HELD = 1 << 3,      /* ours dials each peer */
     PLAN_RAW = 1 << 4,       /* references: plain C on sockets */
     PLAN_SEALED = 1 << 5,    /* ... with the cipher */
     PLAN_CRYPTO = 1 << 6,    /* ... the handshake's crypto alone */
     PLAN_EPOLL = 1 << 7,     /* ours over epoll */
     PLAN_TWO = 1 << 8,       /* ours with two workers */
-    PLAN_CROSS_QUICK = 1 << 9,
-    PLAN_SELF = PLAN_OURS | PLAN_PEERS,
+    PLAN_SELF = PLAN_OURS | PLAN_EPOLL | PLAN_PEERS,
+    PLAN_KEPT = PLAN_OURS | PLAN_EPOLL | PLAN_HELD,
 };
 
 struct plan_row {

@@ -312,9 +312,14 @@ static void set_idle(struct runner_result *result, const struct runner_request *
 {
     const struct moment *start = &measured->start, *begin = &measured->begin, *end = &measured->end;
     double seconds = end->at_s - begin->at_s, connections = request->row->connections, setup_s = 0;
+    double listening = end->listeners.rss_anon_bytes - start->listeners.rss_anon_bytes;
+    double dialling = end->diallers.rss_anon_bytes - start->diallers.rss_anon_bytes;
+    double kernel = fmax(0, end->machine.slab_bytes - start->machine.slab_bytes);
 
-    set(result, "memory", (end->listeners.rss_anon_bytes - start->listeners.rss_anon_bytes) / connections);
-    set(result, "memory_kernel", fmax(0, end->machine.slab_bytes - start->machine.slab_bytes) / connections);
+    set(result, "memory", listening / connections);
+    set(result, "memory_dialler", dialling / connections);
+    set(result, "memory_kernel", kernel / connections);
+    set(result, "memory_pair", (listening + dialling + kernel) / connections);
     set(result, "cpu_idle", (end->listeners.cpu_s - begin->listeners.cpu_s) / seconds * 100 / (connections / 100));
     if (request->apart) /* nothing but our programs talks over this loopback */
         set(result, "traffic",

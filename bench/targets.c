@@ -56,6 +56,9 @@ static const struct target targets[] = {
 
     {"user memory of an idle connection, of 1,024 B", {"idle-10000", "ours", "memory"}, {NULL, NULL, NULL}, 1024, '<',
      1, "what a connection keeps for ever: keys, session, yamux, peer, and what the heap adds"},
+    {"100,000 idle pairs, both ends and the kernel's share, of 12,500 B each", {"idle-100000", "ours", "memory_pair"},
+     {NULL, NULL, NULL}, 12500, '<', 1,
+     "the kernel's two sockets are most of it, and each dialling end is a node of its own"},
     {"CPU of 100 idle connections, of 0.02 % of a core", {"idle-10000", "ours", "cpu_idle"}, {NULL, NULL, NULL}, 0.02,
      '<', 1, "a probe each 30 s takes two packets and a wake, which the kernel's TCP path dominates"},
 
@@ -92,11 +95,8 @@ static const struct target targets[] = {
      100, '<', 1, "the cache line of a message moves from core to core"},
     {"CPU of a 32 B request with two workers, of one", {"rr-32-100", "ours-2w", "cpu"}, {NULL, "ours", NULL}, 0, '<',
      1.1, "two workers find less to do in each turn, and share the two cores with the other side"},
-    {"bulk over epoll, of io_uring", {"bulk-up", "ours-epoll", "rate"}, {NULL, "ours", NULL}, 0, '>', 0.75, NULL},
-    {"32 B over epoll, of io_uring", {"rr-32-100", "ours-epoll", "rate"}, {NULL, "ours", NULL}, 0, '>', 0.75,
-     "epoll takes a system call for each read and write"},
-    {"connects over epoll, of io_uring", {"handshake-50", "ours-epoll", "rate"}, {NULL, "ours", NULL}, 0, '>', 0.75,
-     NULL},
+    {"CPU of bulk with two workers, of one", {"bulk-up", "ours-2w", "cpu"}, {NULL, "ours", NULL}, 0, '<', 1.1,
+     STREAM_BOUND},
 };
 
 static double median_of(const json_t *results, const struct place *place)
@@ -122,30 +122,123 @@ static void describe_bound(const json_t *results, const struct target *target, c
         snprintf(out + strlen(out), size - strlen(out), "%s%s", *out != '\0' ? ": " : "", target->bound);
 }
 
+/* What has been found out about a target. */
+struct finding {
+    const char *target;
+    struct place ours;
+    const char *against;
+    double value, reference, ratio, wanted;
+    char sign;
+    const char *bound;
+};
+
+static bool is_met(const struct finding *finding)
+{
+    return finding->sign == '>' ? finding->ratio >= finding->wanted : finding->ratio <= finding->wanted;
+}
+
+static void add_finding(json_t *out, const struct finding *finding)
+{
+    json_array_append_new(
+        out, json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:s, s:f, s:b, s:b, s:s}", "target", finding->target, "row",
+                       finding->ours.row, "program", finding->ours.program, "against", finding->against, "value",
+                       finding->value, "reference", finding->reference, "ratio", finding->ratio, "sign",
+                       finding->sign == '>' ? ">=" : "<=", "wanted", finding->wanted, "met", is_met(finding), "checked",
+                       plan_find(finding->ours.row)->work != PLAN_PART, "bound", finding->bound));
+}
+
 static void evaluate(json_t *results, json_t *out, const struct target *target)
 {
     struct place against = target->against;
-    double ours = median_of(results, &target->ours), reference, ratio;
+    struct finding found = {.target = target->text, .ours = target->ours, .value = median_of(results, &target->ours),
+                            .against = against.program != NULL ? against.program : "", .wanted = target->wanted,
+                            .sign = target->sign};
     char bound[512] = "";
-    bool met;
 
     if (against.row == NULL)
         against.row = target->ours.row;
     if (against.figure == NULL)
         against.figure = target->ours.figure;
-    reference = against.program != NULL ? median_of(results, &against) : target->value;
-    ratio = ours / reference;
-    if (!isfinite(ratio))
+    found.reference = against.program != NULL ? median_of(results, &against) : target->value;
+    found.ratio = found.value / found.reference;
+    if (!isfinite(found.ratio))
         return;
-    met = target->sign == '>' ? ratio >= target->wanted : ratio <= target->wanted;
-    if (!met)
+    if (!is_met(&found))
         describe_bound(results, target, bound, sizeof(bound));
-    json_array_append_new(
-        out, json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:s, s:f, s:b, s:b, s:s}", "target", target->text, "row",
-                       target->ours.row, "program", target->ours.program, "against",
-                       against.program != NULL ? against.program : "", "value", ours, "reference", reference, "ratio",
-                       ratio, "sign", target->sign == '>' ? ">=" : "<=", "wanted", target->wanted, "met", met,
-                       "checked", plan_find(target->ours.row)->work != PLAN_PART, "bound", bound));
+    found.bound = bound;
+    add_finding(out, &found);
+}
+
+/* ---- epoll ------------------------------------------------------------------------------ */
+
+/* It may cost a quarter, in any row but that of 100,000 connections.  The report
+ * has one line of it: of the row where it costs most. */
+struct epoll {
+    const json_t *results;
+    struct finding worst;
+    double slack;       /* of the worst; below 1 it costs more than it may */
+    unsigned figures, below;
+    char names[512];    /* of those below */
+};
+
+static void compare_epoll(struct epoll *epoll, const char *row, const char *figure, bool more)
+{
+    struct place ours = {row, "ours", figure}, other = {row, "ours-epoll", figure};
+    struct finding found = {.ours = other, .against = "ours", .value = median_of(epoll->results, &other),
+                            .reference = median_of(epoll->results, &ours), .sign = more ? '>' : '<',
+                            .wanted = more ? 0.75 : 1.25};
+    size_t length = strlen(epoll->names);
+    double slack;
+
+    found.ratio = found.value / found.reference;
+    slack = more ? found.ratio / found.wanted : found.wanted / found.ratio;
+    if (!isfinite(slack))
+        return;
+    epoll->figures++;
+    if (slack < 1) {
+        epoll->below++;
+        snprintf(epoll->names + length, sizeof(epoll->names) - length, "%s%s %s %.2f", length > 0 ? ", " : "", row,
+                 figure, found.ratio);
+    }
+    if (slack >= epoll->slack)
+        return;
+    epoll->slack = slack;
+    epoll->worst = found;
+}
+
+static void compare_epoll_row(struct epoll *epoll, const struct plan_row *row)
+{
+    if (row->work == PLAN_IDLE) {
+        compare_epoll(epoll, row->name, "memory", false);
+        compare_epoll(epoll, row->name, "cpu_idle", false);
+    } else if (row->rate > 0) { /* how many it does is given */
+        compare_epoll(epoll, row->name, "p50", false);
+    } else {
+        compare_epoll(epoll, row->name, "rate", true);
+    }
+}
+
+static void evaluate_epoll(const json_t *results, json_t *out)
+{
+    struct epoll epoll = {.results = results, .slack = INFINITY};
+    const struct plan_row *rows;
+    size_t count = plan_rows(&rows);
+    char target[160], bound[640] = "";
+
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].pairs & PLAN_EPOLL)
+            compare_epoll_row(&epoll, &rows[i]);
+    }
+    if (epoll.figures == 0)
+        return;
+    snprintf(target, sizeof(target), "epoll, of io_uring: the worst of %u figures (%s, %s)", epoll.figures,
+             epoll.worst.ours.row, epoll.worst.ours.figure);
+    if (epoll.below > 0)
+        snprintf(bound, sizeof(bound), "epoll takes a system call for each read and write; %u below: %s", epoll.below,
+                 epoll.names);
+    epoll.worst.target = target;
+    epoll.worst.bound = bound;
+    add_finding(out, &epoll.worst);
 }
 
 void targets_evaluate(json_t *results)
@@ -154,6 +247,7 @@ void targets_evaluate(json_t *results)
 
     for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
         evaluate(results, out, &targets[i]);
+    evaluate_epoll(results, out);
     json_object_set_new(results, "targets", out);
 }
 

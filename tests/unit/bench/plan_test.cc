@@ -109,7 +109,8 @@ TEST(Plan, TheTimesAreKept)
             if (plan_selected(&row, &mode, nullptr, 0))
                 sum_s += plan_row_s(&row, &mode, plan_make_series(series, &row, &mode, PEERS, 3));
         }
-        EXPECT_LT(sum_s, quick ? 300 : 3600);
+        /* The rest of 5 and 60 minutes is for runs that are repeated. */
+        EXPECT_LT(sum_s, quick ? 240 : 3120);
         EXPECT_GT(sum_s, quick ? 60 : 600);
     }
 }
@@ -126,12 +127,12 @@ TEST(Plan, PatternsSelectRowsWhateverTheMode)
 
 TEST(Plan, KeysAreThoseOfTheContract)
 {
-    EXPECT_EQ(keys_of("bulk-up"), "connections=1 streams=1 direction=up warm=0.4 seconds=1.2");
-    EXPECT_EQ(keys_of("handshake-50"), "parallel=50 warm=0.4 seconds=1.2");
-    EXPECT_EQ(keys_of("rtt-load"), "rate=100 load=1 warm=0.4 seconds=1.2");
-    EXPECT_EQ(keys_of("rr-1k-10"), "connections=10 size=1024 warm=0.4 seconds=1.2");
-    EXPECT_EQ(keys_of("streams-32"), "inflight=32 warm=0.4 seconds=1.2");
-    EXPECT_EQ(keys_of("idle-10000"), "connections=5000 warm=0.4 seconds=60");
+    EXPECT_EQ(keys_of("bulk-up"), "connections=1 streams=1 direction=up warm=0.3 seconds=1");
+    EXPECT_EQ(keys_of("handshake-50"), "parallel=50 warm=0.3 seconds=1");
+    EXPECT_EQ(keys_of("rtt-load"), "rate=100 load=1 warm=0.3 seconds=1");
+    EXPECT_EQ(keys_of("rr-1k-10"), "connections=10 size=1024 warm=0.3 seconds=1");
+    EXPECT_EQ(keys_of("streams-32"), "inflight=32 warm=0.3 seconds=1");
+    EXPECT_EQ(keys_of("idle-10000"), "connections=5000 warm=0.3 seconds=60");
     EXPECT_EQ(keys_of("storm-200"), "connections=200");
 }
 
