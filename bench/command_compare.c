@@ -1,6 +1,7 @@
 #include "command.h"
 
 #include "compare.h"
+#include "plots.h"
 #include "progress.h"
 #include "report.h"
 #include "targets.h"
@@ -10,12 +11,16 @@
 
 /* Commands that read results: `compare`, `check`, `report`. */
 
+enum { PLOT_NAMES_MAX = 32 };
+
 struct parsing {
     const char *files[2];
     unsigned file_count, wanted;
     double margin, factor;
     bool relative;
     const char *folder, *plots;
+    const char *names[PLOT_NAMES_MAX]; /* of pictures */
+    size_t name_count;
 };
 
 static error_t take_file(struct parsing *parsing, char *argument, struct argp_state *state)
@@ -45,6 +50,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         break;
     case 'p':
         parsing->plots = argument;
+        break;
+    case 'n':
+        if (plots_find(argument) == NULL)
+            argp_error(state, "--plot: there is no picture '%s'", argument);
+        if (parsing->name_count == PLOT_NAMES_MAX)
+            argp_error(state, "--plot: at most %d", PLOT_NAMES_MAX);
+        parsing->names[parsing->name_count++] = argument;
         break;
     case ARGP_KEY_ARG:
         return take_file(parsing, argument, state);
@@ -131,14 +143,15 @@ int command_report(int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"out", 'o', "DIR", 0, "where it goes (default: here)", 0},
-        {"plots", 'p', "DIR", 0, "where its pictures go, as files of SVG", 0},
+        {"plots", 'p', "DIR", 0, "where its pictures go, as files of SVG; without --out nothing else is written", 0},
+        {"plot", 'n', "NAME", 0, "with --plots, only this one; repeatable", 0},
         {0},
     };
     static const struct argp argp = {options, parse, "RESULTS.json", "Writes the report of results once more.", NULL,
                                      NULL, NULL};
-    struct parsing parsing = {.wanted = 1, .folder = "."};
+    struct parsing parsing = {.wanted = 1};
     json_t *results;
-    bool written;
+    bool written = true;
 
     argp_err_exit_status = COMMAND_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
@@ -147,8 +160,10 @@ int command_report(int argc, char **argv)
     if (results == NULL)
         return COMMAND_USAGE;
     targets_evaluate(results);
-    written = report_write(results, parsing.folder) &&
-              (parsing.plots == NULL || report_write_plots(results, parsing.plots));
+    if (parsing.folder != NULL || parsing.plots == NULL)
+        written = report_write(results, parsing.folder != NULL ? parsing.folder : ".");
+    if (parsing.plots != NULL)
+        written = report_write_plots(results, parsing.plots, parsing.names, parsing.name_count) && written;
     json_decref(results);
     return written ? COMMAND_DONE : COMMAND_FAILED;
 }

@@ -45,7 +45,7 @@ void report_targets(struct report_table *out, const json_t *results)
         snprintf(cell(out, 0), REPORT_CELL_BYTES, "%s", results_string(target, "target"));
         snprintf(cell(out, 1), REPORT_CELL_BYTES, "%s", value);
         snprintf(cell(out, 2), REPORT_CELL_BYTES, "%s%s%s", against, *against != '\0' ? " " : "", reference);
-        snprintf(cell(out, 3), REPORT_CELL_BYTES, "%.2f", results_number(target, "ratio"));
+        snprintf(cell(out, 3), REPORT_CELL_BYTES, "%.3g", results_number(target, "ratio"));
         snprintf(cell(out, 4), REPORT_CELL_BYTES, "%s %.3g",
                  strcmp(results_string(target, "sign"), ">=") == 0 ? "≥" : "≤", results_number(target, "wanted"));
         out->good[out->lines] = json_is_true(json_object_get(target, "met"));
@@ -53,6 +53,15 @@ void report_targets(struct report_table *out, const json_t *results)
         snprintf(out->note[out->lines], sizeof(out->note[0]), "%s", results_string(target, "bound"));
         out->lines++;
     }
+}
+
+void report_copy_line(struct report_table *out, const struct report_table *table, size_t line)
+{
+    memcpy(out->cells[out->lines], table->cells[line], sizeof(out->cells[0]));
+    memcpy(out->note[out->lines], table->note[line], sizeof(out->note[0]));
+    out->good[out->lines] = table->good[line];
+    out->bad[out->lines] = table->bad[line];
+    out->lines++;
 }
 
 void report_sides(struct report_table *out, const json_t *results)
@@ -234,6 +243,37 @@ void report_method(char *out, size_t size, const json_t *results)
              json_is_true(json_object_get(settings, "pin")) ? "pinned to a CPU each" : "not pinned");
 }
 
+void report_verdict(char *out, size_t size, const json_t *results)
+{
+    const json_t *all = json_object_get(results, "targets"), *target;
+    size_t index, met = 0;
+
+    json_array_foreach (all, index, target)
+        met += json_is_true(json_object_get(target, "met"));
+    *out = '\0';
+    if (json_array_size(all) > 0)
+        snprintf(out, size, "%zu of %zu targets are met.", met, json_array_size(all));
+}
+
+void report_disturbed(char *out, size_t size, const json_t *results)
+{
+    const json_t *row, *series;
+    size_t row_index, index;
+    unsigned disturbed = 0;
+    double runs = 0;
+
+    json_array_foreach (json_object_get(results, "rows"), row_index, row) {
+        json_array_foreach (json_object_get(row, "series"), index, series) {
+            disturbed += count_disturbed(series);
+            runs += results_number(series, "runs");
+        }
+    }
+    *out = '\0';
+    if (disturbed > 0)
+        snprintf(out, size, "%u of %.0f runs were disturbed by other load on the machine, and are marked.", disturbed,
+                 runs);
+}
+
 bool report_is_partial(const json_t *results)
 {
     return !json_is_true(json_object_get(results, "complete"));
@@ -324,15 +364,20 @@ void report_markdown(FILE *file, const json_t *results)
     fprintf(file, "%s.\n", text);
     report_method(text, sizeof(text), results);
     fprintf(file, "%s\n\n", text);
+    report_disturbed(text, sizeof(text), results);
+    if (*text != '\0')
+        fprintf(file, "**%s**\n\n", text);
     report_missing(results, markdown_line, file);
-    report_sides(table, results);
-    fputs("\n## Programs\n\n", file);
-    markdown_table(file, table, false);
+    fputc('\n', file);
     report_targets(table, results);
     if (table->lines > 0) {
-        fputs("## Targets\n\n", file);
+        report_verdict(text, sizeof(text), results);
+        fprintf(file, "## Targets\n\n%s\n\n", text);
         markdown_table(file, table, true);
     }
+    report_sides(table, results);
+    fputs("## Programs\n\n", file);
+    markdown_table(file, table, false);
     json_array_foreach (rows, index, row) {
         report_row(table, row);
         fprintf(file, "## %s\n\n", table->title);

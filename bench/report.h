@@ -25,12 +25,15 @@ struct report_table {
 /* Writes report.md and report.html into a folder.  False with a message. */
 bool report_write(const json_t *results, const char *folder);
 
-/* Writes the pictures, each into a file of its own, on white. */
-bool report_write_plots(const json_t *results, const char *folder);
+/* Writes pictures, each into a file of its own, on white: those that are named, or
+ * all.  False with a message, also when a named one has nothing to show. */
+bool report_write_plots(const json_t *results, const char *folder, const char *const *names, size_t name_count);
 
 /* ---- For the writers ---------------------------------------------------------------- */
 
 void report_targets(struct report_table *out, const json_t *results);
+/* A line of one table behind those of another of the same columns. */
+void report_copy_line(struct report_table *out, const struct report_table *table, size_t line);
 void report_sides(struct report_table *out, const json_t *results);
 void report_row(struct report_table *out, const json_t *row);
 /* "2 cores of AMD EPYC, Linux 6.1, ..." */
@@ -40,6 +43,10 @@ void report_method(char *out, size_t size, const json_t *results);
 /* Calls `line` with each thing that is missing, was skipped, or failed. */
 void report_missing(const json_t *results, void (*line)(FILE *file, const char *text), FILE *file);
 bool report_is_partial(const json_t *results);
+/* "24 of 31 targets are met."; "" when there are none. */
+void report_verdict(char *out, size_t size, const json_t *results);
+/* "3 of 812 runs were disturbed by other load, and are marked."; "" when none was. */
+void report_disturbed(char *out, size_t size, const json_t *results);
 
 void report_markdown(FILE *file, const json_t *results);
 void report_html(FILE *file, const json_t *results);

@@ -263,6 +263,16 @@ const json_t *results_find_series(const json_t *row, const char *dialler, const 
     return NULL;
 }
 
+const json_t *results_find_own_series(const json_t *row, const char *program)
+{
+    const json_t *own = results_find_series(row, program, program);
+    const char *work = results_string(row, "work");
+
+    if (own == NULL && (strcmp(work, "idle") == 0 || strcmp(work, "fanout") == 0))
+        return results_find_series(row, "ours", program);
+    return own;
+}
+
 const json_t *results_find_figure(const json_t *series, const char *figure)
 {
     return json_object_get(json_object_get(series, "figures"), figure);

@@ -42,6 +42,8 @@ bool results_check(const json_t *results, struct results_text *error);
 /* Borrowed, or NULL. */
 const json_t *results_find_row(const json_t *results, const char *row);
 const json_t *results_find_series(const json_t *row, const char *dialler, const char *listener);
+/* A program with its own kind or, in rows where ours holds each peer, with ours. */
+const json_t *results_find_own_series(const json_t *row, const char *program);
 const json_t *results_find_figure(const json_t *series, const char *figure);
 /* Samples of a figure: how many.  0 when `figure` is NULL. */
 size_t results_samples(const json_t *figure, double out[], size_t capacity);

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -12,6 +14,7 @@
 
 extern "C" {
 #include "bench/compare.h"
+#include "bench/plots.h"
 #include "bench/report.h"
 #include "bench/results.h"
 #include "bench/targets.h"
@@ -63,6 +66,14 @@ void fail(const Results &results, const char *row, const char *program, const ch
     results_add(results_series(results_row(results.get(), plan_find(row)), &series), plan_find(row), &run);
 }
 
+void add_side(const Results &results, const char *name, const char *implementation)
+{
+    json_t *about = json_pack("{s:s}", "implementation", implementation);
+
+    results_add_side(results.get(), name, "a command", about);
+    json_decref(about);
+}
+
 struct Folder {
     std::string path;
 
@@ -73,9 +84,7 @@ struct Folder {
     }
     ~Folder()
     {
-        for (const char *file : {"results.json", "report.md", "report.html"})
-            unlink((path + "/" + file).c_str());
-        rmdir(path.c_str());
+        std::filesystem::remove_all(path);
     }
     std::string file(const char *name) const { return path + "/" + name; }
     std::string read(const char *name) const
@@ -99,6 +108,18 @@ std::string printed(const std::function<void(FILE *)> &print)
     std::string copy(text, size);
     free(text);
     return copy;
+}
+
+/* What check_report.py says of a page or picture; "" when all is well. */
+std::string faults(const std::string &path)
+{
+    std::string said;
+    char text[512];
+    FILE *output = popen(("python3 " BENCH_CHECK_REPORT " page '" + path + "' 2>&1").c_str(), "r");
+
+    while (fgets(text, sizeof(text), output) != nullptr)
+        said += text;
+    return pclose(output) == 0 ? said : said + "it failed";
 }
 
 TEST(Results, KeepSamplesAndTheirMedian)
@@ -359,14 +380,122 @@ TEST(Report, IsOneFileOfHtmlThatEscapesWhatProgramsSay)
     add_all(results, "rr-32-100", "ours", "rate", {100000, 120000, 110000});
     add_all(results, "rr-32-100", "go", "rate", {50000, 52000, 55000});
     fail(results, "rr-32-100", "js", "<script>alert(1)</script>");
-    results_add_side(results.get(), "ours", "a & b", json_object());
+    add_side(results, "ours", "a & b");
+    add_side(results, "go", "go-libp2p");
     ASSERT_TRUE(report_write(results.get(), folder.path.c_str()));
     std::string text = folder.read("report.html");
-    for (const char *part : {"<!doctype html>", "partial", "110,000 (100,000–120,000)", "&lt;script&gt;", "2.1×"})
+    for (const char *part : {"<!doctype html>", "partial", "110,000 (100,000–120,000)", "&lt;script&gt;", "a &amp; b",
+                             "2.1× go"})
         EXPECT_NE(text.find(part), std::string::npos) << part << " in\n" << text;
     EXPECT_EQ(text.find("<script"), std::string::npos);
-    for (const char *outside : {"src=", "<link", "@import"})
-        EXPECT_EQ(text.find(outside), std::string::npos) << outside;
+    EXPECT_EQ(faults(folder.file("report.html")), "");
+}
+
+TEST(Report, TellsOfDisturbedRunsAndMissedTargetsFirst)
+{
+    Folder folder;
+    Results results = make();
+
+    add(results, "bulk-up", "ours", "rate", 1000, 0.5);
+    add(results, "bulk-up", "go", "rate", 400);
+    add(results, "bulk-up", "rust", "rate", 600);
+    targets_evaluate(results.get());
+    ASSERT_TRUE(report_write(results.get(), folder.path.c_str()));
+    for (const char *name : {"report.md", "report.html"}) {
+        std::string text = folder.read(name);
+        for (const char *part : {"1 of 3 runs were disturbed", "1 of 2 targets are met."}) {
+            EXPECT_NE(text.find(part), std::string::npos) << part << " in\n" << text;
+            EXPECT_LT(text.find(part), text.find("bulk, one stream up"));
+        }
+    }
+}
+
+/* ---- Pictures --------------------------------------------------------------------- */
+
+/* All figures of all rows, of programs with names of all kinds. */
+Results make_everything()
+{
+    Results results = make();
+
+    for (const char *program : {"ours", "go", "rust", "js", "nim_2.0", "raw", "raw-aead", "crypto"}) {
+        const plan_row *rows;
+        size_t count = plan_rows(&rows);
+        double value = 1000.0 + 7 * static_cast<double>(program[0]);
+        add_side(results, program, program);
+        for (size_t i = 0; i < count; i++) {
+            for (const char *figure : {"rate", "cpu", "dialler_cpu", "listener_cpu", "p50", "p90", "p99", "p999", "memory",
+                                       "cpu_idle"})
+                add_all(results, rows[i].name, program, figure, {value, value * 1.5, value * 0.2});
+        }
+    }
+    return results;
+}
+
+TEST(Plots, AreXmlThatStandsAlone)
+{
+    Folder folder;
+    Results results = make_everything();
+    const plots_plot *plots;
+    size_t count = plots_all(&plots);
+
+    if (!plots_available())
+        GTEST_SKIP() << "gnuplot is not installed";
+    ASSERT_TRUE(report_write_plots(results.get(), folder.path.c_str(), nullptr, 0));
+    for (size_t i = 0; i < count; i++) {
+        std::string name = std::string(plots[i].name) + ".svg", text = folder.read(name.c_str());
+        EXPECT_EQ(text.rfind("<svg", 0), 0u) << name;
+        EXPECT_NE(text.find(plots[i].title), std::string::npos) << name;
+        EXPECT_NE(text.find("nim_2.0"), std::string::npos) << name;
+        EXPECT_EQ(faults(folder.file(name.c_str())), "");
+    }
+    ASSERT_TRUE(report_write(results.get(), folder.path.c_str()));
+    std::string page = folder.read("report.html");
+    size_t drawn = 0;
+    for (size_t at = page.find("<svg"); at != std::string::npos; at = page.find("<svg", at + 1))
+        drawn++;
+    EXPECT_EQ(drawn, count);
+    EXPECT_EQ(faults(folder.file("report.html")), "");
+}
+
+TEST(Plots, OneThatIsWantedMustHaveSomethingToShow)
+{
+    Folder folder;
+    Results results = make();
+    const char *bulk = "bulk", *memory = "memory";
+
+    if (!plots_available())
+        GTEST_SKIP() << "gnuplot is not installed";
+    add(results, "bulk-up", "ours", "rate", 1000);
+    EXPECT_TRUE(report_write_plots(results.get(), folder.path.c_str(), &bulk, 1));
+    EXPECT_FALSE(report_write_plots(results.get(), folder.path.c_str(), &memory, 1));
+    EXPECT_NE(folder.read("bulk.svg"), "");
+    EXPECT_EQ(folder.read("memory.svg"), "");
+}
+
+TEST(Plots, ThePageDoesWithoutGnuplotAndSaysSo)
+{
+    Folder folder;
+    Results results = make();
+    std::string path = getenv("PATH");
+
+    add(results, "bulk-up", "ours", "rate", 1000);
+    setenv("PATH", folder.path.c_str(), 1);
+    bool written = report_write(results.get(), folder.path.c_str());
+    setenv("PATH", path.c_str(), 1);
+    EXPECT_TRUE(written);
+    EXPECT_NE(folder.read("report.html").find("gnuplot is not installed"), std::string::npos);
+    EXPECT_EQ(faults(folder.file("report.html")), "");
+}
+
+TEST(Plots, TheCheckFindsWhatComesFromElsewhere)
+{
+    Folder folder;
+
+    for (const char *bad : {"<img src=\"http://a/b\">", "<p><b></p></b>", "<svg><rect></svg>", "<p id=a></p><p id=a></p>",
+                            "<style>p{background:url(http://a)}</style>", "<svg><use href=\"#nothing\"/></svg>"}) {
+        folder.write("report.html", bad);
+        EXPECT_NE(faults(folder.file("report.html")), "") << bad;
+    }
 }
 
 } // namespace

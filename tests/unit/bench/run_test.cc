@@ -98,6 +98,24 @@ TEST(Run, MeasuresAndReports)
     EXPECT_EQ(access((run.folder + "/report.md").c_str(), R_OK), 0);
 }
 
+/* bench/README.md, "results.json". */
+TEST(Run, WhatItWritesIsAsDescribed)
+{
+    Bench run;
+    std::string check = "python3 " BENCH_CHECK_REPORT " schema " BENCH_README " '" + run.folder + "/results.json' 2>&1";
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--runs 1 --idle-seconds 0.1 --row bulk-up --row rr-1k-100 --row idle-100 --row storm-200 "
+                                             "--peer nim=/nowhere/nim --peer py='" + Bench::fake("refuses") + "'"), 3)
+        << run.printed;
+    std::string said;
+    char text[512];
+    FILE *output = popen(check.c_str(), "r");
+    while (fgets(text, sizeof(text), output) != nullptr)
+        said += text;
+    EXPECT_EQ(pclose(output), 0) << said;
+    EXPECT_EQ(system(("python3 " BENCH_CHECK_REPORT " page '" + run.folder + "/report.html'").c_str()), 0);
+}
+
 TEST(Run, EveryWorkHasItsFigures)
 {
     for (const char *row : {"bulk-up", "handshake-1", "rtt-load", "streams-1", "storm-200", "fanout-100", "idle-100"}) {
