@@ -23,6 +23,7 @@ enum serve_limits {
     LINE_BYTES_MAX = 4096,
     WORDS_MAX = 64,
     COMMANDS_MAX = 64, /* at a time */
+    EVENTS_MS = 100,   /* between two looks at the listening node's events */
 };
 
 /* A command that runs on a thread of its own. */
@@ -209,22 +210,33 @@ static bool read_more(struct input *input)
     return true;
 }
 
+/* Nobody needs the listening node's events, but they shall not pile up.  So they
+ * are taken now and then, and a storm of them wakes nobody more often. */
+static bool take_events(void)
+{
+    struct p2p_event event;
+    bool some = false;
+
+    while (p2p_node_next_event(serve.listening, &event) == 0)
+        some = true;
+    return some;
+}
+
 /* Until the end of standard input, or a signal. */
 static void take_commands(int signals)
 {
     struct input input = {.fill = 0};
-    struct pollfd waits[3] = {{.fd = p2p_node_event_fd(serve.listening), .events = POLLIN},
-                              {.fd = STDIN_FILENO, .events = POLLIN},
-                              {.fd = signals, .events = POLLIN}};
-    struct p2p_event event;
+    struct pollfd waits[3] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                              {.fd = signals, .events = POLLIN},
+                              {.fd = p2p_node_event_fd(serve.listening), .events = POLLIN}};
+    bool some = false;
 
     for (;;) {
-        if (poll(waits, 3, -1) < 0)
+        if (poll(waits, some ? 2 : 3, some ? EVENTS_MS : -1) < 0)
             continue;
-        if (waits[2].revents != 0 || (waits[1].revents != 0 && !read_more(&input)))
+        if (waits[1].revents != 0 || (waits[0].revents != 0 && !read_more(&input)))
             return;
-        while (p2p_node_next_event(serve.listening, &event) == 0)
-            ; /* so that they do not pile up */
+        some = take_events();
     }
 }
 
