@@ -710,4 +710,4 @@ const struct actor_class session_class = {
     .fini = on_fini,
 };
 
-_Static_assert(sizeof(struct session) <= 560, "user memory of an idle connection");
+_Static_assert(sizeof(struct session) <= 544, "user memory of an idle connection");

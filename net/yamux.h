@@ -110,8 +110,7 @@ struct yamux_farewell; /* yamux.c's: a RST or FIN that outlives its stream */
 /* See yamux.c; the size is a budget of the house. */
 struct yamux {
     struct yamux_stream **buckets; /* heap, while there are streams */
-    struct yamux_stream *control_head, *control_tail;
-    struct yamux_stream *data_head, *data_tail;
+    struct yamux_stream *control, *data; /* the first of their lists */
     struct yamux_stream *payload_stream; /* of the frame being read; NULL: drain */
     struct yamux_budget *budget;
     struct yamux_farewell *farewells; /* heap, while any wait: a ring */
@@ -140,7 +139,7 @@ struct yamux {
     uint8_t header[YAMUX_HEADER_BYTES];
 };
 
-static_assert(sizeof(struct yamux) <= 160, "the budget of a connection without streams");
+static_assert(sizeof(struct yamux) <= 144, "the budget of a connection without streams");
 
 /* `client` is the connection's dialer (odd ids).  `budget` may be NULL;
  * `window_growth_max` bounds this connection's growth in bytes. */

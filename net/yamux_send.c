@@ -160,7 +160,7 @@ static void put_data(struct yamux *yamux, struct yamux_chunk *chunk, struct yamu
  * go in data frames, as rust's, nim's and jvm's do: zig reads the flags of no others. */
 static void say_control(struct yamux *yamux, struct yamux_chunk *chunk, uint32_t payload_max)
 {
-    struct yamux_stream *stream = yamux->control_head;
+    struct yamux_stream *stream = yamux->control;
     uint16_t pending = stream->pending, flags = pending & (FLAG_SYN | FLAG_ACK);
     uint32_t ride = least(least(least(YAMUX_RIDE_BYTES_MAX, payload_max), stream->send_window), stream->queued);
 
@@ -188,8 +188,8 @@ static void say_control(struct yamux *yamux, struct yamux_chunk *chunk, uint32_t
 /* Deficit round robin; who is alone sends whole frames. */
 static void say_data(struct yamux *yamux, struct yamux_chunk *chunk, uint32_t payload_max)
 {
-    struct yamux_stream *stream = yamux->data_head;
-    bool alone = stream == yamux->data_tail;
+    struct yamux_stream *stream = yamux->data;
+    bool alone = stream->data_next == NULL;
     uint32_t length = least(least(payload_max, YAMUX_PAYLOAD_BYTES_MAX), stream->queued);
 
     length = least(length, stream->send_window);
@@ -230,11 +230,11 @@ bool yamux_send(struct yamux *yamux, struct yamux_chunk *chunk, uint32_t payload
         say_ping(yamux, chunk);
     else if (yamux->farewell_count > 0)
         say_farewell(yamux, chunk);
-    else if (yamux->control_head != NULL)
+    else if (yamux->control != NULL)
         say_control(yamux, chunk, payload_max);
-    else if (goaway && (yamux->goaway_code != YAMUX_GOAWAY_NORMAL || yamux->data_head == NULL))
+    else if (goaway && (yamux->goaway_code != YAMUX_GOAWAY_NORMAL || yamux->data == NULL))
         say_goaway(yamux, chunk);
-    else if (yamux->data_head != NULL && payload_max > 0)
+    else if (yamux->data != NULL && payload_max > 0)
         say_data(yamux, chunk, payload_max);
     else
         return false;
@@ -248,5 +248,5 @@ bool yamux_wants_send(const struct yamux *yamux)
     if (yamux->error != 0)
         return false;
     return yamux->pong_count > 0 || (yamux->flags & PING_WAITS) || yamux->farewell_count > 0 ||
-           yamux->control_head != NULL || yamux->data_head != NULL;
+           yamux->control != NULL || yamux->data != NULL;
 }

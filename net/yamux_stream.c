@@ -93,18 +93,20 @@ void yamux_stream_count_out(struct yamux *yamux, uint32_t id)
     --*streams;
 }
 
-/* ---- the two lists ---- */
+/* ---- the two lists: before the first stands the last ---- */
 
 void yamux_stream_say(struct yamux *yamux, struct yamux_stream *stream, uint16_t pending)
 {
+    struct yamux_stream *first = yamux->control;
+
     stream->pending |= pending;
     if (stream->state & IN_CONTROL)
         return;
     stream->state |= IN_CONTROL;
     stream->control_next = NULL;
-    stream->control_prev = yamux->control_tail;
-    *(yamux->control_tail != NULL ? &yamux->control_tail->control_next : &yamux->control_head) = stream;
-    yamux->control_tail = stream;
+    stream->control_prev = first != NULL ? first->control_prev : stream;
+    *(first != NULL ? &first->control_prev->control_next : &yamux->control) = stream;
+    yamux->control->control_prev = stream;
 }
 
 void yamux_stream_hush(struct yamux *yamux, struct yamux_stream *stream)
@@ -113,21 +115,21 @@ void yamux_stream_hush(struct yamux *yamux, struct yamux_stream *stream)
     if (!(stream->state & IN_CONTROL))
         return;
     stream->state &= (uint16_t)~IN_CONTROL;
-    *(stream->control_prev != NULL ? &stream->control_prev->control_next : &yamux->control_head) =
-        stream->control_next;
-    *(stream->control_next != NULL ? &stream->control_next->control_prev : &yamux->control_tail) =
-        stream->control_prev;
+    (stream->control_next != NULL ? stream->control_next : yamux->control)->control_prev = stream->control_prev;
+    *(yamux->control == stream ? &yamux->control : &stream->control_prev->control_next) = stream->control_next;
 }
 
 void yamux_stream_offer(struct yamux *yamux, struct yamux_stream *stream)
 {
+    struct yamux_stream *first = yamux->data;
+
     if ((stream->state & IN_DATA) || stream->queued == 0 || stream->send_window == 0)
         return;
     stream->state |= IN_DATA;
     stream->data_next = NULL;
-    stream->data_prev = yamux->data_tail;
-    *(yamux->data_tail != NULL ? &yamux->data_tail->data_next : &yamux->data_head) = stream;
-    yamux->data_tail = stream;
+    stream->data_prev = first != NULL ? first->data_prev : stream;
+    *(first != NULL ? &first->data_prev->data_next : &yamux->data) = stream;
+    yamux->data->data_prev = stream;
 }
 
 void yamux_stream_withdraw(struct yamux *yamux, struct yamux_stream *stream)
@@ -135,8 +137,8 @@ void yamux_stream_withdraw(struct yamux *yamux, struct yamux_stream *stream)
     if (!(stream->state & IN_DATA))
         return;
     stream->state &= (uint16_t)~IN_DATA;
-    *(stream->data_prev != NULL ? &stream->data_prev->data_next : &yamux->data_head) = stream->data_next;
-    *(stream->data_next != NULL ? &stream->data_next->data_prev : &yamux->data_tail) = stream->data_prev;
+    (stream->data_next != NULL ? stream->data_next : yamux->data)->data_prev = stream->data_prev;
+    *(yamux->data == stream ? &yamux->data : &stream->data_prev->data_next) = stream->data_next;
 }
 
 /* ---- windows ---- */
