@@ -22,8 +22,8 @@ static const struct {
     int point;
 } known[] = {
     {"ours", "#4263eb", "chorus-p2p", 7}, {"go", "#6d8ea8", "go", 5},          {"rust", "#bd8a6b", "rust", 9},
-    {"js", "#a59a50", "js", 13},          {"raw", "#9aa0a8", "plain TCP", 0},  {"raw-aead", "#7c828b", "TCP + cipher", 0},
-    {"crypto", "#7c828b", "crypto alone", 0},
+    {"js", "#a59a50", "js", 13},          {"raw", "#9aa0a8", "plain TCP", 0},
+    {"raw-aead", "#7c828b", "TCP + cipher", 0}, {"crypto", "#7c828b", "crypto alone", 0},
 };
 static const char *const others[] = {"#8e7fa6", "#7aa38b", "#a67f8e", "#8a8a8a"};
 
@@ -341,9 +341,9 @@ static void write_plot(const struct picture *picture)
     for (size_t r = 0; r < picture->reference_count; r++) {
         const char *program = picture->references[r];
 
-        fprintf(script, picture->lines ? ", $r%zu using 1:2 with lines lw 2 dt %d lc rgb '%s'"
-                                       : ", $r%zu using ($1-0.46):2:(0.92):(0) with vectors nohead lw 2 dt %d lc rgb '%s'",
-                r, dashes_of(program), colour_of(program));
+        fprintf(script, ", $r%zu using %s lw 2 dt %d lc rgb '%s'", r,
+                picture->lines ? "1:2 with lines" : "($1-0.46):2:(0.92):(0) with vectors nohead", dashes_of(program),
+                colour_of(program));
     }
     fputc('\n', script);
 }

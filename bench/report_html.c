@@ -234,8 +234,8 @@ static void pictures(FILE *file, const json_t *results)
     for (size_t i = 0; i < count; i++)
         picture(file, results, &plots[i]);
     fputs("</div>\n", file);
-    element(file, "p", "Medians; thin lines go from the least to the most of all runs. Dashed lines are references, plain "
-                       "C on sockets: what the machine allows.");
+    element(file, "p", "Medians; thin lines go from the least to the most of all runs. Dashed lines are references, "
+                       "plain C on sockets: what the machine allows.");
 }
 
 static bool write_plot(const json_t *results, const char *folder, const struct plots_plot *plot, bool needed)
@@ -278,6 +278,7 @@ static void list_entry(FILE *file, const char *words)
 
 static void head(FILE *file, const json_t *results)
 {
+    const json_t *missing = json_object_get(results, "missing"), *skipped = json_object_get(results, "skipped");
     char words[1024];
 
     fprintf(file, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
@@ -296,7 +297,7 @@ static void head(FILE *file, const json_t *results)
         element(file, "p class=\"warn\"", words);
     if (report_is_partial(results))
         fputs("<div class=\"partial\"><b>This report is partial.</b> What is missing:\n", file);
-    if (json_array_size(json_object_get(results, "missing")) + json_array_size(json_object_get(results, "skipped")) > 0) {
+    if (json_array_size(missing) + json_array_size(skipped) > 0) {
         fputs("<ul>\n", file);
         report_missing(results, list_entry, file);
         fputs("</ul>\n", file);

@@ -423,8 +423,8 @@ Results make_everything()
         double value = 1000.0 + 7 * static_cast<double>(program[0]);
         add_side(results, program, program);
         for (size_t i = 0; i < count; i++) {
-            for (const char *figure : {"rate", "cpu", "dialler_cpu", "listener_cpu", "p50", "p90", "p99", "p999", "memory",
-                                       "cpu_idle"})
+            for (const char *figure : {"rate", "cpu", "dialler_cpu", "listener_cpu", "p50", "p90", "p99", "p999",
+                                       "memory", "cpu_idle"})
                 add_all(results, rows[i].name, program, figure, {value, value * 1.5, value * 0.2});
         }
     }
@@ -491,8 +491,8 @@ TEST(Plots, TheCheckFindsWhatComesFromElsewhere)
 {
     Folder folder;
 
-    for (const char *bad : {"<img src=\"http://a/b\">", "<p><b></p></b>", "<svg><rect></svg>", "<p id=a></p><p id=a></p>",
-                            "<style>p{background:url(http://a)}</style>", "<svg><use href=\"#nothing\"/></svg>"}) {
+    for (const char *bad : {"<img src=\"http://a/b\">", "<p><b></p></b>", "<svg><rect></svg>",
+                            "<p id=a></p><p id=a></p>", "<style>p{background:url(http://a)}</style>", "<svg><use href=\"#nothing\"/></svg>"}) {
         folder.write("report.html", bad);
         EXPECT_NE(faults(folder.file("report.html")), "") << bad;
     }

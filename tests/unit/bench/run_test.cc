@@ -104,8 +104,8 @@ TEST(Run, WhatItWritesIsAsDescribed)
     Bench run;
     std::string check = "python3 " BENCH_CHECK_REPORT " schema " BENCH_README " '" + run.folder + "/results.json' 2>&1";
 
-    EXPECT_EQ(run.start(Bench::fake("good"), "--runs 1 --idle-seconds 0.1 --row bulk-up --row rr-1k-100 --row idle-100 --row storm-200 "
-                                             "--peer nim=/nowhere/nim --peer py='" + Bench::fake("refuses") + "'"), 3)
+    EXPECT_EQ(run.start(Bench::fake("good"), "--runs 1 --idle-seconds 0.1 --row bulk-up --row rr-1k-100 --row idle-100 "
+                                             "--row storm-200 --peer nim=/nowhere/nim --peer py='" + Bench::fake("refuses") + "'"), 3)
         << run.printed;
     std::string said;
     char text[512];
