@@ -2,9 +2,9 @@
 
 #include "actors/app.h"
 #include "actors/intern.h"
+#include "actors/peer_table.h"
 #include "actors/registry_identity.h"
 #include "actors/waiter.h"
-#include "crypto/table.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -30,9 +30,8 @@ struct awaiter {
 };
 
 struct peer {
-    struct peer *collision; /* another whose id has the same hash */
+    struct peer_link link;
     struct peer *next, *previous; /* in the order they came */
-    struct peer_id id;
     uint32_t connection_count;
     uint32_t awaiter_count;
     struct connection *connections; /* the newest first */
@@ -41,13 +40,13 @@ struct peer {
 };
 
 static_assert(sizeof(struct connection) <= 128, "design: a connection's entry");
+static_assert(offsetof(struct peer, link) == 0, "a link that was found is its peer");
 static_assert(sizeof(struct peer) <= 160, "design: a peer's entry");
 
 struct registry {
     struct p2p_node *node;
     pthread_mutex_t mutex;
-    struct table peers; /* hash of the id -> the first peer with it */
-    uint64_t seed;
+    struct peer_table peers;
     struct peer *head, *tail;
     size_t peer_count;
     size_t connection_count;
@@ -61,40 +60,27 @@ struct registry *registry_new(struct p2p_node *node, uint64_t hash_seed)
     if (!registry)
         return NULL;
     registry->node = node;
-    registry->seed = hash_seed;
     pthread_mutex_init(&registry->mutex, NULL);
-    table_init(&registry->peers, sizeof(uint64_t), REGISTRY_PEERS_MAX, hash_seed);
+    peer_table_init(&registry->peers, hash_seed);
     intern_init(&registry->interns, hash_seed);
     return registry;
 }
 
 /* ---- peers ---- */
 
-static uint64_t hash_id(const struct registry *registry, const struct peer_id *id)
-{
-    return table_hash(id, sizeof(*id), registry->seed);
-}
-
 static struct peer *find_peer(struct registry *registry, const struct peer_id *id)
 {
-    uint64_t hash = hash_id(registry, id);
-    struct peer *peer = table_find_pointer(&registry->peers, &hash);
-
-    while (peer && !peer_id_equal(&peer->id, id))
-        peer = peer->collision;
-    return peer;
+    return (struct peer *)peer_table_find(&registry->peers, id); /* NULL is NULL: the link comes first */
 }
 
 static struct peer *add_peer(struct registry *registry, const struct peer_id *id)
 {
-    uint64_t hash = hash_id(registry, id);
-    struct peer *peer = calloc(1, sizeof(*peer));
+    struct peer *peer = registry->peer_count < REGISTRY_PEERS_MAX ? calloc(1, sizeof(*peer)) : NULL;
 
     if (!peer)
         return NULL;
-    peer->id = *id;
-    peer->collision = table_find_pointer(&registry->peers, &hash);
-    if (table_set(&registry->peers, &hash, (uint64_t)(uintptr_t)peer) < 0) {
+    peer->link.id = *id;
+    if (peer_table_add(&registry->peers, &peer->link)) {
         free(peer);
         return NULL;
     }
@@ -107,19 +93,7 @@ static struct peer *add_peer(struct registry *registry, const struct peer_id *id
 
 static void unlink_peer(struct registry *registry, struct peer *peer)
 {
-    uint64_t hash = hash_id(registry, &peer->id);
-    struct peer *first = table_find_pointer(&registry->peers, &hash);
-
-    if (first != peer) {
-        while (first->collision != peer)
-            first = first->collision;
-        first->collision = peer->collision;
-    } else if (peer->collision) {
-        int error = table_set(&registry->peers, &hash, (uint64_t)(uintptr_t)peer->collision);
-        assert(!error); /* the key is there: nothing is allocated */
-    } else {
-        table_remove(&registry->peers, &hash, NULL);
-    }
+    peer_table_remove(&registry->peers, &peer->link);
     *(peer->previous ? &peer->previous->next : &registry->head) = peer->next;
     *(peer->next ? &peer->next->previous : &registry->tail) = peer->previous;
     registry->peer_count--;
@@ -132,7 +106,7 @@ static void finish_awaiters(struct peer *peer, int error)
         struct awaiter *awaiter = peer->awaiters;
         struct waiter *waiter = awaiter->waiter;
         struct p2p_identity *identity = NULL;
-        int result = error ? error : registry_told_copy(&peer->told, &identity, &peer->id);
+        int result = error ? error : registry_told_copy(&peer->told, &identity, &peer->link.id);
 
         peer->awaiters = awaiter->next;
         waiter->object = identity;
@@ -183,7 +157,7 @@ void registry_free(struct registry *registry)
         unlink_peer(registry, peer);
         free_peer(registry, peer, P2P_ERR_NODE_CLOSING);
     }
-    table_fini(&registry->peers);
+    peer_table_fini(&registry->peers);
     intern_fini(&registry->interns);
     pthread_mutex_destroy(&registry->mutex);
     free(registry);
@@ -308,7 +282,7 @@ void registry_identified(struct registry *registry, struct actor_ref session, co
     if (at) {
         bool first = !peer->told.agent;
         connection_remote(*at, &remote);
-        if (registry_told_set(&peer->told, &registry->interns, result, &peer->id, &remote) == 0) {
+        if (registry_told_set(&peer->told, &registry->interns, result, &peer->link.id, &remote) == 0) {
             (*at)->identified = true;
             if (first)
                 tell_app(registry, P2P_EVENT_PEER_IDENTIFIED, id, 0, NULL);
@@ -404,7 +378,7 @@ static void describe(const struct peer *peer, struct p2p_peer *out, uint64_t now
     struct multiaddr remote;
 
     memset(out, 0, sizeof(*out));
-    peer_id_to_text(&peer->id, out->id);
+    peer_id_to_text(&peer->link.id, out->id);
     connection_remote(peer->connections, &remote);
     multiaddr_to_text(&remote, out->address, sizeof(out->address));
     out->connections = peer->connection_count;
@@ -438,7 +412,7 @@ size_t registry_ids(struct registry *registry, struct peer_id *out, size_t capac
 
     pthread_mutex_lock(&registry->mutex);
     for (const struct peer *peer = registry->head; peer && count < capacity; peer = peer->next)
-        out[count++] = peer->id;
+        out[count++] = peer->link.id;
     count = registry->peer_count;
     pthread_mutex_unlock(&registry->mutex);
     return count;
