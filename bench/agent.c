@@ -1,6 +1,7 @@
 #include "agent.h"
 
 #include "bench.h"
+#include "machine.h"
 #include "meter.h"
 
 #include <arpa/inet.h>
@@ -65,7 +66,7 @@ static void reap(struct agent *agent)
     }
 }
 
-static void become_program(int fd, const char *command)
+static void become_program(int fd, const char *command, int cpu)
 {
     struct sockaddr_in address;
     socklen_t length = sizeof(address);
@@ -76,6 +77,7 @@ static void become_program(int fd, const char *command)
         inet_ntop(AF_INET, &address.sin_addr, host, sizeof(host)) == NULL ||
         asprintf(&shell, "exec %s --host %s", command, host) < 0)
         _exit(126);
+    side_pin(cpu);
     dup2(fd, STDIN_FILENO);
     dup2(fd, STDOUT_FILENO);
     if (write_line(STDOUT_FILENO, "agent %d\n", (int)getpid()))
@@ -83,10 +85,15 @@ static void become_program(int fd, const char *command)
     _exit(127);
 }
 
-static void start_named(struct agent *agent, int fd, const char *name)
+static void start_named(struct agent *agent, int fd, char *name)
 {
     const struct side_spec *found = NULL;
+    char *space = strchr(name, ' ');
+    int cpu = space != NULL ? atoi(space + 1) : -1;
     pid_t pid;
+
+    if (space != NULL)
+        *space = '\0';
 
     for (size_t i = 0; i < agent->spec_count; i++) {
         if (strcmp(agent->specs[i].name, name) == 0)
@@ -98,7 +105,7 @@ static void start_named(struct agent *agent, int fd, const char *name)
     }
     pid = fork();
     if (pid == 0)
-        become_program(fd, found->command);
+        become_program(fd, found->command, cpu);
     if (pid > 0)
         agent->programs[agent->program_count++] = pid;
 }
@@ -123,6 +130,18 @@ static void tell_usage(const struct agent *agent, int fd, pid_t pid)
     _exit(0);
 }
 
+static void tell_machine(int fd)
+{
+    struct machine_place place = {.apart = false, .reason = "diallers are on another machine"};
+    json_t *facts = machine_facts(&place);
+    char *text = json_dumps(facts, JSON_COMPACT);
+
+    if (text != NULL)
+        dprintf(fd, "%s\n", text);
+    free(text);
+    json_decref(facts);
+}
+
 static void obey(struct agent *agent, int fd)
 {
     struct timeval patience = {.tv_sec = AGENT_LINE_S_MAX}, none = {0, 0};
@@ -138,6 +157,8 @@ static void obey(struct agent *agent, int fd)
         start_named(agent, fd, line + 6);
         return;
     }
+    if (strcmp(line, "machine") == 0)
+        tell_machine(fd);
     pid = strncmp(line, "usage ", 6) == 0 ? atoi(line + 6) : 0;
     for (size_t i = 0; i < agent->program_count; i++) {
         if (agent->programs[i] == pid && fork() == 0)
@@ -204,8 +225,8 @@ bool agent_start(struct side *side, struct side_text *error)
         side_blame(side, error, "nobody serves at %s: %s", side->spec->agent, strerror(errno));
         return false;
     }
-    if (!write_line(side->in, "start %s\n", side->spec->name) || !read_line(side->in, line, sizeof(line)) ||
-        strncmp(line, "agent ", 6) != 0) {
+    if (!write_line(side->in, "start %s %d\n", side->spec->name, side->spec->cpu) ||
+        !read_line(side->in, line, sizeof(line)) || strncmp(line, "agent ", 6) != 0) {
         side_blame(side, error, "the server at %s says: %s", side->spec->agent, line);
         return false;
     }
@@ -214,6 +235,24 @@ bool agent_start(struct side *side, struct side_text *error)
         return true;
     side_blame(side, error, "the server at %s does not tell of it", side->spec->agent);
     return false;
+}
+
+json_t *agent_machine(const char *agent, struct side_text *error)
+{
+    char line[AGENT_FACTS_BYTES_MAX] = "";
+    int fd = dial(agent);
+    json_t *facts = NULL;
+
+    if (fd < 0) {
+        snprintf(error->text, sizeof(error->text), "nobody serves at %s: %s", agent, strerror(errno));
+        return NULL;
+    }
+    if (write_line(fd, "machine\n") && read_line(fd, line, sizeof(line)))
+        facts = json_loads(line, 0, NULL);
+    close(fd);
+    if (facts == NULL)
+        snprintf(error->text, sizeof(error->text), "%s does not tell what machine it is", agent);
+    return facts;
 }
 
 bool agent_usage(struct side *side, struct side_usage *out, struct side_text *error)

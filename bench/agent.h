@@ -5,16 +5,18 @@
 
 /* A run over two machines: `run --server` is an agent that starts listeners on its
  * machine for `run --client ADDR` on another one.  A connection whose first line
- * is `start NAME` is that program: the agent answers `agent NUMBER`, and from then
+ * is `start NAME CPU` is that program, pinned where CPU is not -1: the agent answers `agent NUMBER`, and from then
  * on the lines are the program's own, both ways, until either end closes.  One
  * whose first line is `usage NUMBER` answers each further line with what the
- * program has used, and ends the program with itself.  There is no security: the
+ * program has used, and ends the program with itself.  `machine` is answered with
+ * a line of JSON, the facts of machine.h.  There is no security: the
  * network must be trusted. */
 
 enum agent_limits {
     AGENT_PORT = 4040,
     AGENT_PROGRAMS_MAX = 64,  /* at a time */
     AGENT_LINE_BYTES_MAX = 256,
+    AGENT_FACTS_BYTES_MAX = 4096,
     AGENT_LINE_S_MAX = 10,    /* until the first line of a connection */
 };
 
@@ -24,6 +26,8 @@ void agent_serve(const struct side_spec *specs, size_t count, unsigned port);
 
 /* Starts side->spec->name through side->spec->agent. */
 bool agent_start(struct side *side, struct side_text *error);
+/* What its machine is: the caller's, or NULL with the reason. */
+json_t *agent_machine(const char *agent, struct side_text *error);
 bool agent_usage(struct side *side, struct side_usage *out, struct side_text *error);
 
 #endif

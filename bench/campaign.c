@@ -1,5 +1,6 @@
 #include "campaign.h"
 
+#include "agent.h"
 #include "bench.h"
 #include "calls.h"
 #include "programs.h"
@@ -49,6 +50,30 @@ static const struct side_spec *find_spec(const struct campaign *campaign, const 
     return NULL;
 }
 
+/* Where listeners are on another machine, that one must have the program, too, and
+ * the same. */
+static bool is_there(const struct campaign *campaign, const struct side_spec *spec, const json_t *about,
+                     struct side_text *error)
+{
+    struct side_spec other = *spec;
+    const char *version = results_string(about, "version");
+    json_t *answer;
+    bool same;
+
+    other.agent = campaign->options->agent;
+    if (other.agent == NULL)
+        return true;
+    answer = side_about(&other, error);
+    if (answer == NULL)
+        return false;
+    same = strcmp(results_string(answer, "version"), version) == 0;
+    if (!same)
+        snprintf(error->text, sizeof(error->text), "%s: version %.40s here, %.40s there", spec->name, version,
+                 results_string(answer, "version"));
+    json_decref(answer);
+    return same;
+}
+
 /* Asks the program what it is; only one that answers takes part. */
 static bool add_spec(struct campaign *campaign, const char *name, const char *command)
 {
@@ -58,7 +83,8 @@ static bool add_spec(struct campaign *campaign, const char *name, const char *co
 
     *spec = (struct side_spec){.name = name, .command = command, .cpu = -1};
     about = side_about(spec, &error);
-    if (about == NULL) {
+    if (about == NULL || !is_there(campaign, spec, about, &error)) {
+        json_decref(about);
         progress_line("skipped: %s", error.text);
         results_skip(campaign->results, name, error.text);
         return false;
@@ -90,11 +116,11 @@ static bool add_specs(struct campaign *campaign)
 
     if (!add_spec(campaign, "ours", options->ours != NULL ? options->ours : programs_own("serve")))
         return false;
-    for (size_t i = 0; i < options->peer_count; i++) {
+    for (size_t i = 0; i < options->peer_count && !options->only_references; i++) {
         if (add_spec(campaign, options->peers[i].name, options->peers[i].command))
             campaign->peers[campaign->peer_count++] = options->peers[i].name;
     }
-    if (options->ours == NULL && !options->mode.quick) {
+    if (options->ours == NULL && !options->mode.quick && !options->only_references) {
         (void)add_spec(campaign, "ours-epoll", programs_own("serve --driver epoll")); /* else skipped */
         (void)add_spec(campaign, "ours-2w", programs_own("serve --workers 2"));
     }
@@ -205,6 +231,8 @@ static size_t row_series(const struct campaign *campaign, const struct plan_row 
     size_t count = plan_make_series(out, row, mode, campaign->peers, campaign->peer_count), kept = 0;
 
     for (size_t i = 0; i < count; i++) {
+        if (campaign->options->only_references && !out[i].reference)
+            continue;
         if (row->work == PLAN_PART || (find_spec(campaign, out[i].dialler) != NULL &&
                                        find_spec(campaign, out[i].listener) != NULL))
             out[kept++] = out[i];
@@ -216,7 +244,8 @@ static void count_row_calls(struct campaign *campaign, const struct plan_row *ro
 {
     struct plan_series ours = {"ours", "ours", false};
 
-    if (row->calls && campaign->options->agent == NULL && calls_obstacle() == NULL && !interrupted)
+    if (row->calls && !campaign->options->only_references && campaign->options->agent == NULL &&
+        calls_obstacle() == NULL && !interrupted)
         run_series(campaign, row, &ours, results_series(out, &ours), true);
 }
 
@@ -275,6 +304,8 @@ static bool selected(const struct campaign *campaign, const struct plan_row *row
 {
     const struct campaign_options *options = campaign->options;
 
+    if (options->only_references && !(row->pairs & PLAN_REFERENCES))
+        return false;
     return plan_selected(row, &options->mode, options->patterns, options->pattern_count);
 }
 
@@ -330,9 +361,10 @@ static json_t *settings(const struct campaign_options *options)
 
     for (size_t i = 0; i < options->pattern_count; i++)
         json_array_append_new(patterns, json_string(options->patterns[i]));
-    return json_pack("{s:b, s:i, s:f, s:f, s:f, s:b, s:o, s:s}", "quick", options->mode.quick, "runs",
+    return json_pack("{s:b, s:i, s:f, s:f, s:f, s:b, s:b, s:o, s:s}", "quick", options->mode.quick, "runs",
                      (int)options->mode.runs, "warm", options->mode.warm_s, "seconds", options->mode.seconds,
-                     "idle_seconds", options->mode.idle_seconds, "pin", options->pin, "rows", patterns, "listeners_at",
+                     "idle_seconds", options->mode.idle_seconds, "pin", options->pin, "only_references",
+                     options->only_references, "rows", patterns, "listeners_at",
                      options->agent != NULL ? options->agent : "");
 }
 
@@ -380,7 +412,15 @@ static bool open_results(struct campaign *campaign, const struct machine_place *
 {
     const struct campaign_options *options = campaign->options;
 
+    struct side_text error;
+    json_t *other = json_null();
+
+    if (options->agent != NULL && (other = agent_machine(options->agent, &error)) == NULL) {
+        progress_line("%s", error.text);
+        return false;
+    }
     campaign->results = results_new(settings(options), machine_facts(place));
+    json_object_set_new(campaign->results, "listeners_machine", other);
     campaign->missing = json_array();
     json_object_set_new(campaign->results, "missing", campaign->missing);
     if (access(options->path, F_OK) != 0)

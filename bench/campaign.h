@@ -30,7 +30,7 @@ struct campaign_options {
     bool pin;                /* diallers to CPU 0, listeners to CPU 1 */
     struct side_spec peers[PLAN_PEERS_MAX];
     size_t peer_count;
-    bool no_references;
+    bool no_references, only_references;
     const char *agent;       /* HOST:PORT where the listeners are; NULL: here */
     const char *ours;        /* a command in place of ours; NULL: ours */
 };

@@ -16,6 +16,8 @@ enum command_status {
 int command_run(int argc, char **argv);
 /* `run --quick`. */
 int command_quick(int argc, char **argv);
+/* `run` of nothing but the references. */
+int command_limits(int argc, char **argv);
 int command_rows(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_compare(int argc, char **argv);

@@ -22,7 +22,7 @@ enum {
 
 static const struct argp_option option_list[] = {
     {"quick", 'q', NULL, 0, "fewer rows and shorter runs: within 5 minutes", 0},
-    {"out", 'o', "DIR", 0, "where results and report go (default bench-results)", 0},
+    {"out", 'o', "DIR", 0, "where results and report go (default bench-results; bench-limits)", 0},
     {"resume", 'c', NULL, 0, "go on with the results that are there", 0},
     {"peer", 'p', "NAME=COMMAND", 0, "a program that keeps the contract of tests/interop/README.md; repeatable", 0},
     {"no-peers", OPTION_NO_PEERS, NULL, 0, "none but those of --peer", 0},
@@ -241,7 +241,7 @@ static int serve(const struct parsing *parsing)
     return COMMAND_FAILED; /* it has said why */
 }
 
-static int run(int argc, char **argv, bool quick)
+static int run(int argc, char **argv, bool quick, bool limits)
 {
     static const struct argp modes = {option_list, find_quick, NULL, NULL, NULL, NULL, NULL};
     static const struct argp argp = {option_list, parse, NULL,
@@ -249,8 +249,9 @@ static int run(int argc, char **argv, bool quick)
                                      "results.json, report.md and report.html.\v"
                                      "Exit status: 0 done; 1 nothing was measured; 2 wrong usage; 3 there is a report "
                                      "that says what is missing.", NULL, NULL, NULL};
-    struct parsing parsing = {.folder = "bench-results", .own_network = true, .known_peers = true, .port = AGENT_PORT,
-                              .options = {.repeats = CAMPAIGN_REPEATS}};
+    struct parsing parsing = {.folder = limits ? "bench-limits" : "bench-results", .own_network = true,
+                              .known_peers = true, .port = AGENT_PORT,
+                              .options = {.repeats = CAMPAIGN_REPEATS, .only_references = limits}};
 
     argp_err_exit_status = COMMAND_USAGE;
     (void)argp_parse(&modes, argc, argv, ARGP_SILENT, NULL, &quick); /* the next one tells what is wrong */
@@ -265,12 +266,17 @@ static int run(int argc, char **argv, bool quick)
 
 int command_run(int argc, char **argv)
 {
-    return run(argc, argv, false);
+    return run(argc, argv, false, false);
+}
+
+int command_limits(int argc, char **argv)
+{
+    return run(argc, argv, false, true);
 }
 
 int command_quick(int argc, char **argv)
 {
-    return run(argc, argv, true);
+    return run(argc, argv, true, false);
 }
 
 int command_rows(int argc, char **argv)

@@ -220,15 +220,28 @@ void report_row(struct report_table *out, const json_t *row)
 
 /* ---- Sentences ------------------------------------------------------------------------- */
 
-void report_machine(char *out, size_t size, const json_t *results)
+static void describe_machine(char *out, size_t size, const json_t *machine)
 {
-    const json_t *machine = json_object_get(results, "machine");
-
     snprintf(out, size, "%.0f CPUs (%s), %.0f GB, Linux %s, %s, %s", results_number(machine, "cpus"),
              results_string(machine, "cpu"), results_number(machine, "memory_bytes") / 1e9,
              results_string(machine, "kernel"), results_string(machine, "congestion"),
              json_is_true(json_object_get(machine, "namespace")) ? "in a network namespace of its own"
                                                                  : "in the machine's own network");
+}
+
+void report_machine(char *out, size_t size, const json_t *results)
+{
+    const json_t *other = json_object_get(results, "listeners_machine");
+    size_t length;
+
+    describe_machine(out, size, json_object_get(results, "machine"));
+    length = strlen(out);
+    if (!json_is_object(other))
+        return;
+    snprintf(out + length, size - length, "; listeners at %s: ",
+             results_string(json_object_get(results, "settings"), "listeners_at"));
+    length = strlen(out);
+    describe_machine(out + length, size - length, other);
 }
 
 void report_method(char *out, size_t size, const json_t *results)

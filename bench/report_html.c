@@ -165,6 +165,12 @@ static void cards(FILE *file, const json_t *results)
         {"idle-10000", "memory", "user memory of each of 10,000 idle connections", "B", true},
     };
 
+    bool any = false;
+
+    for (size_t i = 0; i < sizeof(headlines) / sizeof(headlines[0]); i++)
+        any = any || isfinite(own_median(results, &headlines[i], "ours"));
+    if (!any)
+        return;
     fputs("<div class=\"cards\">\n", file);
     for (size_t i = 0; i < sizeof(headlines) / sizeof(headlines[0]); i++)
         card(file, results, &headlines[i]);

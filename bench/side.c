@@ -87,18 +87,24 @@ static void blame_ended(struct side *side, struct side_text *error)
 
 /* ---- Starting and ending -------------------------------------------------------- */
 
-static void start_program(const struct side_spec *spec, const int pipes[4], int err)
+void side_pin(int cpu)
 {
     cpu_set_t set;
+
+    if (cpu < 0 || cpu >= CPU_SETSIZE)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)cpu, &set);
+    (void)sched_setaffinity(0, sizeof(set), &set); /* recorded as wanted, and unpinned is slower, not wrong */
+}
+
+static void start_program(const struct side_spec *spec, const int pipes[4], int err)
+{
     char *shell;
 
     setpgid(0, 0); /* an interrupt is for whoever started us, who ends us in order */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (spec->cpu >= 0) {
-        CPU_ZERO(&set);
-        CPU_SET((unsigned)spec->cpu, &set);
-        (void)sched_setaffinity(0, sizeof(set), &set); /* recorded as wanted, and unpinned is slower, not wrong */
-    }
+    side_pin(spec->cpu);
     dup2(pipes[0], STDIN_FILENO);
     dup2(pipes[3], STDOUT_FILENO);
     if (err >= 0)

@@ -44,6 +44,9 @@ struct side {
     char buffer[SIDE_LINE_BYTES_MAX];
 };
 
+/* Keeps the calling process on a CPU; -1, or one that there is not: on any. */
+void side_pin(int cpu);
+
 /* What the kernel has counted of it so far. */
 struct side_usage {
     double cpu_s;

@@ -2,6 +2,7 @@
 """A program of the contract "Load" of tests/interop/README.md that does no work, and can do wrong in these ways:
 
     good        it answers with round figures
+    newer       it does so, and calls itself another version
     busy        it does so, and burns CPU all the time
     mute        it ends before it is ready
     ignorant    it knows no command
@@ -70,7 +71,7 @@ def load(tag, work, keys):
 for line in sys.stdin:
     tag, command, *words = line.split()
     if command == "about" and mode != "ignorant":
-        say(id=tag, case="about", ok=True, implementation="fake", version="1", workers=1, waiting="sleep")
+        say(id=tag, case="about", ok=True, implementation="fake", version="2" if mode == "newer" else "1", workers=1, waiting="sleep")
     elif command == "load" and mode != "ignorant":
         load(tag, words[0], dict(word.split("=", 1) for word in words[2:]))
     else:

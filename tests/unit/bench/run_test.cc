@@ -318,8 +318,11 @@ TEST(Run, ListenersMayBeOnAnotherMachine)
     Agent agent;
     Bench run;
 
-    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --client 127.0.0.1:" + agent.port), 0) << run.printed;
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --pin --client 127.0.0.1:" + agent.port), 0) << run.printed;
     EXPECT_TRUE(run.complete());
+    json_t *there = json_object_get(run.results.get(), "listeners_machine");
+    EXPECT_TRUE(json_equal(json_object_get(there, "kernel"),
+                           json_object_get(json_object_get(run.results.get(), "machine"), "kernel")));
     EXPECT_GT(run.median("listener_cores"), 0);
     EXPECT_GT(run.median("dialler_cpu"), 0);
 }
@@ -333,18 +336,37 @@ TEST(Run, SaysThatNobodyServes)
         Agent gone;
         port = gone.port;
     }
-    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --client 127.0.0.1:" + port), 3) << run.printed;
-    EXPECT_NE(run.error().find("ours (listener): nobody serves at"), std::string::npos) << run.error();
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --client 127.0.0.1:" + port), 1) << run.printed;
+    EXPECT_NE(run.printed.find("nobody serves at 127.0.0.1:" + port), std::string::npos) << run.printed;
 }
 
-TEST(Run, SaysThatTheServerDoesNotKnowAPeer)
+TEST(Run, SkipsPeersThatTheServerDoesNotKnowOrHasInAnotherVersion)
 {
     Agent agent;
     Bench run;
 
     EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --peer py='" + Bench::fake("good") +
-                                                 "' --client 127.0.0.1:" + agent.port), 3) << run.printed;
-    EXPECT_NE(run.missing().find("the server has no program of that name"), std::string::npos) << run.missing();
+                                                 "' --client 127.0.0.1:" + agent.port), 0) << run.printed;
+    EXPECT_NE(run.printed.find("skipped: py (listener): the server at 127.0.0.1:" + agent.port +
+                               " says: the server has no program of that name"), std::string::npos) << run.printed;
+
+    Bench other;
+    EXPECT_EQ(other.start(Bench::fake("newer"), "--row rr-32-1 --client 127.0.0.1:" + agent.port), 1) << other.printed;
+    EXPECT_NE(other.printed.find("skipped: ours: version 2 here, 1 there"), std::string::npos) << other.printed;
+}
+
+TEST(Run, LimitsAreReferencesAlone)
+{
+    Bench run;
+    std::string command = CHORUS_BENCH " limits --runs 1 --seconds 0.05 --warm 0.01 --repeats 0 --row rr-32-1 --row timers "
+                                       "--row rtt-open --out '" + run.folder + "' 2>&1";
+
+    EXPECT_EQ(system((command + " >/dev/null").c_str()), 0);
+    run.results.reset(json_load_file((run.folder + "/results.json").c_str(), 0, nullptr), json_decref);
+    EXPECT_EQ(json_array_size(json_object_get(run.results.get(), "rows")), 2u) << "timers have none";
+    EXPECT_EQ(json_array_size(json_object_get(run.row(0), "series")), 1u) << "the open loop has only raw";
+    EXPECT_EQ(json_array_size(json_object_get(run.row(1), "series")), 2u);
+    EXPECT_TRUE(json_is_true(json_object_get(run.series(), "reference")));
 }
 
 TEST(Run, RefusesWrongUsage)
