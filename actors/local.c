@@ -4,9 +4,17 @@
 #include "actors/stream.h"
 #include "crypto/aead.h"
 #include "crypto/verified.h"
+#include "crypto/x25519.h"
 #include "net/multistream.h"
 
 #include <stdlib.h>
+
+static void free_crypto(struct local *local)
+{
+    aead_context_free(local->aead);
+    verified_free(local->verified);
+    x25519_pairs_free(local->pairs);
+}
 
 void *local_new(struct worker *worker, void *argument)
 {
@@ -19,9 +27,9 @@ void *local_new(struct worker *worker, void *argument)
     local->driver = worker_driver(worker);
     local->aead = aead_context_new();
     local->verified = verified_new();
-    if (local->aead == NULL || local->verified == NULL) {
-        aead_context_free(local->aead);
-        verified_free(local->verified);
+    local->pairs = x25519_pairs_new();
+    if (local->aead == NULL || local->verified == NULL || local->pairs == NULL) {
+        free_crypto(local);
         free(local);
         return NULL;
     }
@@ -43,8 +51,7 @@ void local_free(struct worker *worker, void *argument)
     cache_fini(&local->slices);
     cache_fini(&local->buffers);
     cache_fini(&local->negotiations);
-    aead_context_free(local->aead);
-    verified_free(local->verified);
+    free_crypto(local);
     free(local);
 }
 

@@ -9,6 +9,7 @@
 
 struct aead_context;
 struct verified;
+struct x25519_pairs;
 
 /* What the actors of one worker share: cipher contexts, object caches, signatures already checked.
  * There is one per worker, whatever the number of nodes. */
@@ -25,12 +26,14 @@ struct local {
     struct driver *driver;
     struct aead_context *aead;
     struct verified *verified;
+    struct x25519_pairs *pairs;
     struct cache streams;
     struct cache slices;
     struct cache buffers;
     struct cache negotiations;
     struct session *sessions;   /* of this worker, all nodes */
     struct session_handshake *handshakes; /* under way on this worker */
+    size_t handshake_count;
     struct interfaces *interfaces;        /* of the nodes with their home here; the first watches for all */
     uint64_t handshake_turn;    /* the turn that handshake_ns counts in */
     uint64_t handshake_ns;

@@ -2,6 +2,7 @@
 
 #include "actors/probes.h"
 #include "actors/registry.h"
+#include "crypto/x25519.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +86,8 @@ static int security_new(struct session *session, const struct peer_id *expected)
     explicit_bzero(seed, sizeof(seed));
     if (handshake->noise == NULL)
         return P2P_ERR_CALL_NOMEM;
-    noise_handshake_remember(handshake->noise, session->local->verified);
+    x25519_pairs_expect(session->local->pairs, session->local->handshake_count);
+    noise_handshake_share(handshake->noise, session->local->verified, session->local->pairs);
     return 0;
 }
 
@@ -103,6 +105,7 @@ int session_handshake_begin(struct session *session, bool initiator, const struc
     if (handshake->next != NULL)
         handshake->next->previous = handshake;
     session->local->handshakes = handshake;
+    session->local->handshake_count++;
     handshake->deadline_ns = deadline_ns;
     uint64_t growth = session->node->config.connection_memory_bytes / 2; /* see session_budget.c */
     yamux_init(&session->yamux, initiator, session->node->hash_seed, &session->node->memory->windows,
@@ -138,6 +141,7 @@ void session_handshake_free(struct session *session)
     slices_clear(&handshake->deferred);
     slices_clear(&handshake->out);
     slices_clear(&handshake->muxer_out);
+    session->local->handshake_count--;
     *(handshake->previous != NULL ? &handshake->previous->next : &session->local->handshakes) = handshake->next;
     if (handshake->next != NULL)
         handshake->next->previous = handshake->previous;

@@ -232,9 +232,10 @@ struct noise_handshake *noise_handshake_new(const struct noise_static *statics, 
     return handshake;
 }
 
-void noise_handshake_remember(struct noise_handshake *handshake, struct verified *verified)
+void noise_handshake_share(struct noise_handshake *handshake, struct verified *verified, struct x25519_pairs *pairs)
 {
     handshake->verified = verified;
+    handshake->xx.pairs = pairs;
 }
 
 void noise_handshake_free(struct noise_handshake *handshake)

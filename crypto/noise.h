@@ -34,6 +34,7 @@ enum {
  * and used for all connections.  Immutable, may be shared by workers. */
 struct noise_static;
 struct verified;
+struct x25519_pairs;
 
 /* Makes the pair from `seed` (random, never stored) and signs it.  `identity`
  * is borrowed for the call only.
@@ -54,9 +55,10 @@ struct noise_handshake *noise_handshake_new(const struct noise_static *statics, 
                                             const struct peer_id *expected,
                                             const uint8_t ephemeral_seed[NOISE_SEED_BYTES],
                                             const char *const *muxers, size_t muxer_count);
-/* Signatures that `verified` knows are not checked again, and it learns those that are right.  Borrowed until the
- * free, used by recv only; without it each is checked. */
-void noise_handshake_remember(struct noise_handshake *handshake, struct verified *verified);
+/* What handshakes of one thread may share, borrowed until the free (either may be
+ * NULL): signatures that `verified` knows are not checked again, and it learns
+ * those that are right; the ephemeral pair is one of `pairs`. */
+void noise_handshake_share(struct noise_handshake *handshake, struct verified *verified, struct x25519_pairs *pairs);
 /* Wipes; NULL is fine. */
 void noise_handshake_free(struct noise_handshake *handshake);
 

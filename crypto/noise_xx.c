@@ -8,6 +8,7 @@
 #include "crypto/aead.h"
 #include "crypto/crypto.h"
 #include "crypto/sha256.h"
+#include "crypto/x25519.h"
 
 /* Names and rules are those of the Noise specification, sections 5.1 to 5.3. */
 
@@ -140,7 +141,11 @@ size_t noise_xx_overhead(const struct noise_xx *xx)
 /* e: our public half goes out as it is. */
 static size_t write_e(struct noise_xx *xx, uint8_t *out)
 {
-    crypto_scalarmult_curve25519_base(xx->e_public, xx->e);
+    uint8_t seed[DH_BYTES];
+
+    memcpy(seed, xx->e, sizeof(seed));
+    x25519_pairs_take(xx->pairs, xx->e, xx->e_public, seed);
+    crypto_wipe(seed, sizeof(seed));
     memcpy(out, xx->e_public, DH_BYTES);
     mix_hash(xx, xx->e_public, DH_BYTES);
     return DH_BYTES;

@@ -28,7 +28,8 @@ struct noise_xx {
     uint64_t n;            /* its nonce */
     uint8_t s[32];         /* our static pair */
     uint8_t s_public[32];
-    uint8_t e[32];         /* our ephemeral pair */
+    struct x25519_pairs *pairs; /* that it comes from; NULL at first: from none */
+    uint8_t e[32];         /* our ephemeral pair; before it is sent, its seed */
     uint8_t e_public[32];
     uint8_t rs[32];        /* the remote's static and ephemeral key */
     uint8_t re[32];

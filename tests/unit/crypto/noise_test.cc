@@ -11,6 +11,7 @@ extern "C" {
 #include "crypto/noise_xx.h"
 #include "crypto/verified.h"
 #include "crypto/wire.h"
+#include "crypto/x25519.h"
 }
 #include "support.h"
 
@@ -568,14 +569,16 @@ TEST(NoiseHandshake, AKnownSignatureProvesNothingForAnotherStaticKey)
 {
     Node alice(1), bob(2);
     struct verified *verified = verified_new();
+    struct x25519_pairs *pairs = x25519_pairs_new();
 
+    x25519_pairs_expect(pairs, 4);
     for (int time = 0; time < 3; time++) {
         Handshake a = handshake_of(alice, true, &bob.id), b = handshake_of(bob, false, nullptr);
-        noise_handshake_remember(b.get(), verified);
+        noise_handshake_share(b.get(), verified, pairs);
         EXPECT_EQ(run(a.get(), b.get()), 0);
         EXPECT_TRUE(peer_id_equal(noise_handshake_remote_id(b.get()), &alice.id));
         Handshake fresh = handshake_of(bob, false, nullptr);
-        noise_handshake_remember(fresh.get(), verified);
+        noise_handshake_share(fresh.get(), verified, pairs);
         Forger forger(true);
         Bytes two, text = concat({bytes_of("noise-libp2p-static-key:"), public_half_of(alice)});
         Bytes sig(KEY_SIGNATURE_BYTES_MAX);
@@ -590,6 +593,7 @@ TEST(NoiseHandshake, AKnownSignatureProvesNothingForAnotherStaticKey)
                   P2P_ERR_CONN_AUTH);
     }
     verified_free(verified);
+    x25519_pairs_free(pairs);
 }
 
 TEST(NoiseHandshake, SurvivesRandomBytes)
