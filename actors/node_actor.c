@@ -31,6 +31,7 @@ struct child {
     struct actor_ref ref;
     enum group group;
     bool alive;
+    bool watched; /* else it is told to stop, and not waited for: memory was out */
 };
 
 /* One listening address and its sockets. */
@@ -66,7 +67,7 @@ static int add_child(struct actor_context *context, struct root *root, struct ac
         root->children = grown;
         root->child_capacity = capacity;
     }
-    root->children[root->child_count++] = (struct child){ref, group, true};
+    root->children[root->child_count++] = (struct child){ref, group, true, true};
     actor_watch(context, ref);
     return 0;
 }
@@ -302,9 +303,12 @@ static void on_stop(struct actor_context *context, struct root *root)
 
 static void on_death(struct root *root, const struct message *message)
 {
-    for (unsigned i = 0; i < root->child_count; i++)
-        if (actor_ref_equal(root->children[i].ref, message->from))
-            root->children[i].alive = false;
+    for (unsigned i = 0; i < root->child_count; i++) {
+        if (!actor_ref_equal(root->children[i].ref, message->from))
+            continue;
+        root->children[i].watched = false;
+        root->children[i].alive = message->body.i64[0] != 0;
+    }
 }
 
 static unsigned count_alive(const struct root *root, enum group group)
@@ -312,7 +316,7 @@ static unsigned count_alive(const struct root *root, enum group group)
     unsigned count = 0;
 
     for (unsigned i = 0; i < root->child_count; i++)
-        count += root->children[i].group == group && root->children[i].alive;
+        count += root->children[i].group == group && root->children[i].alive && root->children[i].watched;
     return count;
 }
 

@@ -77,7 +77,9 @@ void actor_wake(struct worker *worker, struct actor_ref ref);
 
 /* MESSAGE_DEATH comes from `target` when it dies, or at once if it is dead: one
  * for each watch, so keep one watch a pair.  Unwatch may cross a death already
- * on its way. */
+ * on its way.  When memory is out it comes at once, too, with body.i64[0]
+ * P2P_ERR_CALL_NOMEM (else 0): the target may live, but nobody would tell of its
+ * end, and the watcher does without it as if it were dead. */
 void actor_watch(struct actor_context *context, struct actor_ref target);
 void actor_unwatch(struct actor_context *context, struct actor_ref target);
 

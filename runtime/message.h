@@ -36,7 +36,7 @@ enum message_type {
     MESSAGE_START,        /* the first of an actor spawned from another worker: body is the spawner's */
     MESSAGE_STOP,         /* please stop in order; body.u64[0] is a reason of the sender's */
     MESSAGE_TIMER,        /* the deadline set by actor_deadline() has passed */
-    MESSAGE_DEATH,        /* `from` has died; sent to those who asked by actor_watch() */
+    MESSAGE_DEATH,        /* `from` has died, or cannot be watched; sent to those who asked by actor_watch() */
     MESSAGE_GONE,         /* the answer to a request that died before it was delivered; `from` is the dead */
     MESSAGE_GRANT,        /* a semaphore's answer: body.u64[0] permits */
     MESSAGE_OFFLOADED,    /* an offload job is done: body is the job's result */

@@ -223,13 +223,19 @@ static void on_release(struct actor_context *context, struct semaphore *semaphor
         holder_forget(context, semaphore, holder, true);
 }
 
-static void on_death(struct actor_context *context, struct semaphore *semaphore, struct actor_ref dead)
+/* Who cannot be watched counts as dead, but hears that it waits in vain. */
+static void on_death(struct actor_context *context, struct semaphore *semaphore, const struct message *message)
 {
-    struct holder *holder = table_find_pointer(&semaphore->holders, &dead);
+    struct holder *holder = table_find_pointer(&semaphore->holders, &message->from);
+    bool lives = message->body.i64[0] != 0;
     if (!holder)
         return;
     for (struct record *record = holder->records, *next; record; record = next) {
         next = record->holder_next;
+        if (lives && !record->held) {
+            semaphore->stats.refused++;
+            answer(context, holder->ref, record->request_id, MESSAGE_GRANT, 0);
+        }
         record_free(semaphore, record);
     }
     holder_forget(context, semaphore, holder, false);
@@ -246,7 +252,7 @@ static void receive(struct actor_context *context, void *state, struct message *
         on_release(context, semaphore, message);
         break;
     case MESSAGE_DEATH:
-        on_death(context, semaphore, message->from);
+        on_death(context, semaphore, message);
         break;
     case MESSAGE_STOP:
         actor_exit(context);

@@ -34,7 +34,7 @@ struct semaphore_stats {
 int semaphore_spawn(struct worker *worker, struct actor_ref *ref, struct scope *scope,
                     const struct semaphore_config *config);
 /* Asks for one permit: MESSAGE_GRANT with the request_id, body.u64[0] = 1, or 0
- * when too many wait (or this actor's request_id is in use).  Waiters are
+ * when too many wait, memory is out, or this actor's request_id is in use.  Waiters are
  * ordered by priority, then age.  MESSAGE_GONE when the semaphore is no more. */
 void semaphore_acquire(struct actor_context *context, struct actor_ref semaphore, uint32_t request_id,
                        enum semaphore_priority priority);

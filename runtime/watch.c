@@ -1,5 +1,7 @@
 #include "runtime/inner.h"
 
+#include "chorus/p2p.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -10,6 +12,7 @@ static bool is_alive(const struct worker *worker, struct actor_ref ref)
     return actor_lives(worker->runtime->workers[actor_ref_worker(ref)], ref);
 }
 
+/* 0 when memory is out. */
 static uint32_t watch_take(struct worker *worker)
 {
     uint32_t index = worker->watch_free;
@@ -21,7 +24,8 @@ static uint32_t watch_take(struct worker *worker)
     if (worker->watch_count >= worker->watch_capacity) {
         uint32_t capacity = worker->watch_capacity ? worker->watch_capacity * 2 : 64;
         struct watch *watches = realloc(worker->watches, capacity * sizeof(*watches));
-        assert(watches);
+        if (!watches)
+            return 0;
         worker->watches = watches;
         worker->watch_capacity = capacity;
     }
@@ -58,9 +62,10 @@ static void watches_filter(struct worker *worker, struct actor_slot *actor, cons
     first->prune_at = count * 2 < WATCH_PRUNE_MIN ? WATCH_PRUNE_MIN : count * 2;
 }
 
-static void death_tell(struct worker *worker, struct actor_ref watcher, struct actor_ref dead)
+static void death_tell(struct worker *worker, struct actor_ref watcher, struct actor_ref dead, int error)
 {
     struct message death = {.type = MESSAGE_DEATH, .to = watcher, .from = dead};
+    death.body.i64[0] = error;
     worker_send(worker, &death);
 }
 
@@ -69,13 +74,17 @@ void watch_add(struct worker *worker, struct actor_ref target, struct actor_ref 
 {
     struct actor_slot *actor = actor_find(worker, target);
     if (!actor) {
-        death_tell(worker, watcher, target);
+        death_tell(worker, watcher, target, 0);
         return;
     }
     const struct watch *first = actor->watchers ? &worker->watches[actor->watchers] : NULL;
     if (first && first->count >= first->prune_at)
         watches_filter(worker, actor, NULL);
     uint32_t index = watch_take(worker);
+    if (!index) {
+        death_tell(worker, watcher, target, P2P_ERR_CALL_NOMEM);
+        return;
+    }
     struct watch *watch = &worker->watches[index];
     *watch = (struct watch){watcher, actor->watchers, 1, WATCH_PRUNE_MIN};
     if (actor->watchers) {
@@ -97,7 +106,7 @@ void watch_tell(struct worker *worker, uint32_t first, struct actor_ref dead)
     while (first) {
         struct watch watch = worker->watches[first];
         watch_give(worker, first);
-        death_tell(worker, watch.watcher, dead);
+        death_tell(worker, watch.watcher, dead, 0);
         first = watch.next;
     }
 }
