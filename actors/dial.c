@@ -108,14 +108,14 @@ const char *dial_remedy(int error)
     case P2P_ERR_CONN_AUTH:
         return "whoever answers there could not prove its identity; do not trust that address";
     case P2P_ERR_CONN_NEGOTIATION:
-        return "no security or muxer in common; the peer must speak /noise and /yamux/1.0.0";
+        return "the peer refuses what we propose; both must speak /noise and /yamux/1.0.0, or both have security off";
     case P2P_ERR_CONN_PROTOCOL:
     case P2P_ERR_CONN_FLOW:
         return "what answers there does not speak libp2p; check the port";
     case P2P_ERR_CONN_RESET:
     case P2P_ERR_CONN_CLOSED:
     case P2P_ERR_CONN_GOAWAY:
-        return "the peer hung up during the handshake; it may be full or refuse us; try again later";
+        return "the peer hung up; it may be full, refuse us, or not speak what we propose; try again later";
     case P2P_ERR_CONN_LIMIT:
         return "this node has as many connections as it may have; close some, or raise its limit";
     case P2P_ERR_NODE_CLOSING:

@@ -359,11 +359,39 @@ static void on_resolved(struct actor_context *context, struct dialer *dialer, st
 }
 
 /* dial_remedy() speaks of our own bound, which is looked at before a session is made. */
-static const char *limit_of_session(bool tcp_connected)
+static const char *remedy_of_session(int error, enum session_step step)
 {
-    return tcp_connected ? "the handshake met a limit of this node; try again later"
-                         : "no descriptor or memory is left for a connection; close some, or raise the limit of open "
-                           "files (ulimit -n)";
+    if (error != P2P_ERR_CONN_LIMIT)
+        return dial_remedy(error);
+    return step != SESSION_STEP_CONNECTING
+               ? "the handshake met a limit of this node; try again later"
+               : "no descriptor or memory is left for a connection; close some, or raise the limit of open files "
+                 "(ulimit -n)";
+}
+
+/* What the two were about when the attempt failed; "" before they were connected. */
+static const char *occasion(const struct p2p_node *node, enum session_step step)
+{
+    switch (step) {
+    case SESSION_STEP_SECURITY:
+        return node->config.security ? "choosing the security protocol (we propose /noise), "
+                                     : "choosing the security protocol (we propose /plaintext/2.0.0), ";
+    case SESSION_STEP_HANDSHAKE:
+        return "during the security handshake, ";
+    case SESSION_STEP_MUXER:
+        return "choosing the muxer (we propose /yamux/1.0.0), ";
+    default:
+        return "";
+    }
+}
+
+static void attempt_failed(struct actor_context *context, struct dial *dial, const struct multiaddr *address,
+                           int error, enum session_step step)
+{
+    struct p2p_error_text why;
+
+    text_set(&why, "%s%s", occasion(node_of(context), step), remedy_of_session(error, step));
+    dial_failed(dial, address, error, why.text);
 }
 
 static void on_dialled(struct actor_context *context, struct dialer *dialer, struct dial *dial,
@@ -376,8 +404,8 @@ static void on_dialled(struct actor_context *context, struct dialer *dialer, str
         settle(context, dialer, dial, 0);
         return;
     }
-    dial_failed(dial, address, error,
-                error == P2P_ERR_CONN_LIMIT ? limit_of_session(message->body.u64[1] != 0) : NULL);
+    attempt_failed(context, dial, address, error,
+                   message->type == MESSAGE_GONE ? SESSION_STEP_CONNECTING : (enum session_step)message->body.u64[1]);
     dial->next_ns = context->now_ns; /* the next one need not wait for a lost one */
     drive(context, dialer, dial);
 }

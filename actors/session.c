@@ -233,6 +233,15 @@ static void on_connected(struct actor_context *context, struct session *session,
 
 /* ---- The end ------------------------------------------------------------ */
 
+static enum session_step step_of(const struct session *session)
+{
+    if (!session->handshake->tcp_connected)
+        return SESSION_STEP_CONNECTING;
+    if (session->flags & SESSION_SECURE)
+        return SESSION_STEP_MUXER;
+    return session->handshake->select_done ? SESSION_STEP_HANDSHAKE : SESSION_STEP_SECURITY;
+}
+
 static void tell_dialer(struct session *session, int error)
 {
     struct session_handshake *handshake = session->handshake;
@@ -244,7 +253,7 @@ static void tell_dialer(struct session *session, int error)
     answer.to = handshake->dialer;
     answer.request_id = handshake->dial_request;
     answer.body.i64[0] = error;
-    answer.body.u64[1] = handshake->tcp_connected;
+    answer.body.u64[1] = step_of(session);
     handshake->dialer = (struct actor_ref){0};
     (void)actor_tell(&context, &answer); /* control mail cannot be refused */
 }

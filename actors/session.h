@@ -33,7 +33,7 @@ enum session_close_code {
 enum session_message {
     SESSION_MSG_DIAL = MESSAGE_START, /* from session_tell_dial */
     SESSION_MSG_CLOSE = MESSAGE_OWN,
-    SESSION_MSG_DIALLED,     /* to the dialer: body.i64[0] 0 or the error; body.u64[1] 1 when TCP was connected */
+    SESSION_MSG_DIALLED,     /* to the dialer: body.i64[0] 0 or the error; body.u64[1] enum session_step */
     SESSION_MSG_DIALLING,    /* to the dialer, before: `from` is the session, to be told to close if it loses */
     SESSION_MSG_OPEN_STREAM,
     SESSION_MSG_PING,
@@ -43,6 +43,15 @@ enum session_message {
     SESSION_MSG_SETTLED,     /* from ourselves: all that the multishot receive brought is read */
     SESSION_MSG_SHED,        /* from session_tell_shed */
     SESSION_MSG_SHED_DONE,   /* its answer */
+};
+
+/* What a dial was about when it ended. */
+enum session_step {
+    SESSION_STEP_CONNECTING, /* TCP */
+    SESSION_STEP_SECURITY,   /* which security protocol */
+    SESSION_STEP_HANDSHAKE,  /* of it */
+    SESSION_STEP_MUXER,      /* which muxer */
+    SESSION_STEP_DONE,
 };
 
 /* What the dialer asks of a session. */

@@ -170,7 +170,7 @@ static void answer_dialer(struct session *session)
         return;
     answer.to = handshake->dialer;
     answer.request_id = handshake->dial_request;
-    answer.body.u64[1] = 1;
+    answer.body.u64[1] = SESSION_STEP_DONE;
     (void)actor_tell(&context, &answer); /* control mail cannot be refused */
     handshake->dialer = (struct actor_ref){0};
 }

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <set>
 #include <sys/socket.h>
+#include <thread>
 #include <unistd.h>
 
 extern "C" {
@@ -128,6 +129,49 @@ struct RealDialerTest : NodeTest {
 
 INSTANTIATE_TEST_SUITE_P(Drivers, RealDialerTest, testing::Values(World{DRIVER_URING, true}, World{DRIVER_EPOLL, true}),
                          world_name);
+
+/* Answers one connection with a few words, and hangs up. */
+struct Scripted : Mute {
+    std::string words;
+    std::thread thread;
+
+    explicit Scripted(const std::string &what) : words(what), thread([this] { run(); }) {}
+    ~Scripted() { thread.join(); }
+
+    void run() const
+    {
+        char heard[4096];
+        int peer = accept(descriptor, nullptr, nullptr);
+        (void)!recv(peer, heard, sizeof(heard), 0);
+        (void)!send(peer, words.data(), words.size(), MSG_NOSIGNAL);
+        shutdown(peer, SHUT_WR);
+        while (recv(peer, heard, sizeof(heard), 0) > 0)
+            ;
+        close(peer);
+    }
+};
+
+TEST_P(RealDialerTest, SaysWhatItWasAboutWhenThePeerHungUp)
+{
+    const std::string header = "\x13/multistream/1.0.0\n";
+    const struct { std::string words; int error; const char *occasion, *reason; } cases[] = {
+        {"", P2P_ERR_CONN_RESET, "choosing the security protocol (we propose /noise), ", "hung up"},
+        {header, P2P_ERR_CONN_RESET, "choosing the security protocol (we propose /noise), ", "hung up"},
+        {header + "\x03na\n", P2P_ERR_CONN_NEGOTIATION, "choosing the security protocol (we propose /noise), ",
+         "refuses what we propose"},
+        {header + "\x07/noise\n", P2P_ERR_CONN_RESET, "during the security handshake, ", "hung up"},
+        {"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n",
+         P2P_ERR_CONN_PROTOCOL, "choosing the security protocol", "check the port"},
+    };
+    Node a(runtime);
+    a.start();
+    for (const auto &each : cases) {
+        Scripted peer(each.words);
+        EXPECT_EQ(a.connect(peer.address), each.error) << a.text.text;
+        EXPECT_NE(std::string(a.text.text).find(each.occasion), std::string::npos) << a.text.text;
+        EXPECT_NE(std::string(a.text.text).find(each.reason), std::string::npos) << a.text.text;
+    }
+}
 
 TEST_P(RealDialerTest, HasABoundOfCallsThatWait)
 {
