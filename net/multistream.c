@@ -83,7 +83,7 @@ static int token_size(const uint8_t *data, size_t length)
         value = (value & 0x7f) | (unsigned)data[1] << 7;
         prefix = 2;
     }
-    if (value < 2 || value > MULTISTREAM_NAME_BYTES_MAX) /* a name and its newline */
+    if (value < 1 || value > MULTISTREAM_NAME_BYTES_MAX) /* a name, which may be empty, and its newline */
         return P2P_ERR_STREAM_PROTOCOL;
     return (int)(prefix + value);
 }

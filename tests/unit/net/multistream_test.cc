@@ -186,6 +186,20 @@ TEST(Multistream, ListenerRefusesUntilItFindsOneItKnows)
     EXPECT_EQ(listener.say(), token(HEADER) + token("na") + token("na") + token("/c"));
 }
 
+TEST(Multistream, AnEmptyNameIsAProposalThatNobodyKnows)
+{
+    for (size_t piece : {1, 4096}) {
+        Machine listener;
+
+        EXPECT_EQ(listener.feed(token(HEADER) + token("") + token("/a"), piece), MULTISTREAM_EVENT_PROPOSED);
+        EXPECT_EQ(listener.event_name, "");
+        multistream_refuse(&listener.ms);
+        EXPECT_EQ(listener.feed(), MULTISTREAM_EVENT_PROPOSED);
+        EXPECT_EQ(listener.event_name, "/a");
+        EXPECT_EQ(listener.say(), token(HEADER) + token("na"));
+    }
+}
+
 TEST(Multistream, ListenerTellsItsListInOneTokenOfTokens)
 {
     const char *const names[] = {"/echo", "/noise"};
@@ -271,7 +285,7 @@ TEST(Multistream, RefusesWhatIsMalformed)
     const std::string good = token(HEADER);
     const std::string bad[] = {
         std::string("\0", 1),                       /* length 0 */
-        std::string("\x01\n", 2),                   /* an empty name */
+        std::string("\x01x", 2),                    /* an empty name without its newline */
         std::string("\x03" "abc", 4),               /* no newline */
         std::string("\x80\x00", 2) + "\n",          /* a length longer than needed */
         std::string("\x83\x00" "ab\n", 5),
