@@ -31,14 +31,27 @@ static size_t pack_address(uint8_t *out, size_t length, const struct multiaddr *
     return length + 2 + address->length;
 }
 
+static bool is_packed(const uint8_t *packed, size_t length, const struct multiaddr *address)
+{
+    for (size_t at = 0; at < length;) {
+        size_t bytes = (size_t)packed[at] << 8 | packed[at + 1];
+        if (bytes == address->length && memcmp(packed + at + 2, address->bytes, bytes) == 0)
+            return true;
+        at += 2 + bytes;
+    }
+    return false;
+}
+
+/* Without the peer's id two addresses may be one, which is told once. */
 static size_t pack_addresses(uint8_t *out, const struct identify_result *result, const struct multiaddr *remote)
 {
     struct multiaddr address;
-    size_t length = pack_address(out, 0, &result->observed);
+    size_t observed = pack_address(out, 0, &result->observed), length = observed;
 
     for (size_t i = 0; i < result->addr_count; i++) {
         identify_addr(result, i, &address);
-        if (!multiaddr_is_none(&address) && identify_accept_filter(&address, remote))
+        if (!multiaddr_is_none(&address) && identify_accept_filter(&address, remote) &&
+            !is_packed(out + observed, length - observed, &address))
             length = pack_address(out, length, &address);
     }
     return length;

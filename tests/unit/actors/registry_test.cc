@@ -302,6 +302,23 @@ TEST_F(RecordTest, IsLetGoOnceItWasOpened)
     intern_fini(&interns);
 }
 
+/* As a peer that tells one address with its id at the end, and without. */
+TEST_F(RegistryTest, TellsAnAddressOnce)
+{
+    Told told("agent", {}, {"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/tcp/4002", "/ip4/127.0.0.1/tcp/4001",
+                            "/ip4/127.0.0.1/tcp/4002"});
+    struct peer_id id = id_of(1);
+    struct p2p_identity *identity = nullptr;
+    add(1, 10);
+    identified(1, 10, told);
+    ASSERT_EQ(registry_identity(registry, &identity, &id), 0);
+    EXPECT_STREQ(identity->observed_address, "/ip4/127.0.0.1/tcp/4001"); /* which is no reason to leave it out below */
+    ASSERT_EQ(identity->address_count, 2u);
+    EXPECT_STREQ(identity->addresses[0], "/ip4/127.0.0.1/tcp/4001");
+    EXPECT_STREQ(identity->addresses[1], "/ip4/127.0.0.1/tcp/4002");
+    p2p_identity_free(identity);
+}
+
 TEST_F(RegistryTest, TakesNewsFromAPushAndTellsItOnce)
 {
     struct peer_id id = id_of(1);
