@@ -2,6 +2,7 @@
 
 #include "actors/registry.h"
 #include "actors/session.h"
+#include "net/yamux.h"
 #include "runtime/log.h"
 
 #include <stdlib.h>
@@ -40,7 +41,7 @@ int connection_manager_disconnect(struct p2p_node *node, const struct peer_id *i
     /* Whoever dials that peer from now on gets a connection that lasts. */
     registry_retire(node->registry, NULL, id);
     for (size_t i = 0; i < count; i++)
-        session_tell_close(node, sessions[i], SESSION_CLOSE_NORMAL);
+        session_tell_close(node, sessions[i], YAMUX_GOAWAY_NORMAL);
     free(sessions);
     return count ? 0 : P2P_ERR_CALL_NOT_FOUND;
 }
@@ -80,7 +81,7 @@ static void close_all(struct actor_context *context)
     struct actor_ref *sessions = list_sessions(node->registry, &count, NULL);
 
     for (size_t i = 0; sessions && i < count; i++)
-        session_tell_close(node, sessions[i], SESSION_CLOSE_SHUTDOWN);
+        session_tell_close(node, sessions[i], YAMUX_GOAWAY_SHUTDOWN);
     free(sessions);
     for (unsigned i = 0; i < runtime_workers(worker_runtime(context->worker)); i++) {
         struct message message = {.type = SWEEPER_MSG_SWEEP, .kind = MESSAGE_CONTROL};

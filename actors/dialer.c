@@ -6,6 +6,7 @@
 #include "actors/session.h"
 #include "actors/text.h"
 #include "crypto/table.h"
+#include "net/yamux.h"
 #include "runtime/buffer.h"
 #include "runtime/log.h"
 #include "runtime/semaphore.h"
@@ -169,7 +170,7 @@ static void abandon_pending(struct actor_context *context, struct dial *dial)
         struct dial_pending *pending = dial->pending;
         pending_unlink(pending);
         if (pending->kind == PENDING_ATTEMPT && !actor_ref_is_none(pending->session))
-            session_tell_close(node_of(context), pending->session, SESSION_CLOSE_NORMAL);
+            session_tell_close(node_of(context), pending->session, YAMUX_GOAWAY_NORMAL);
     }
 }
 
@@ -427,7 +428,7 @@ static void on_grant(struct actor_context *context, struct dialer *dialer, struc
 static void on_late(struct actor_context *context, const struct dial_pending *pending, const struct message *message)
 {
     if (pending->kind == PENDING_ATTEMPT && message->type == SESSION_MSG_DIALLED && message->body.i64[0] == 0)
-        session_tell_close(node_of(context), message->from, SESSION_CLOSE_NORMAL);
+        session_tell_close(node_of(context), message->from, YAMUX_GOAWAY_NORMAL);
 }
 
 static void on_answer(struct actor_context *context, struct dialer *dialer, struct message *message)
@@ -460,7 +461,7 @@ static void on_dialling(struct actor_context *context, struct dialer *dialer, co
         return;
     pending->session = message->from;
     if (!pending->dial)
-        session_tell_close(node_of(context), message->from, SESSION_CLOSE_NORMAL);
+        session_tell_close(node_of(context), message->from, YAMUX_GOAWAY_NORMAL);
 }
 
 /* Those whose time has run out, and the next steps of the others. */

@@ -20,16 +20,6 @@ enum session_limits {
     SESSION_WAKE_BYTES = 262144,         /* free again for sending: then who waits is told; one large send */
 };
 
-/* Why a connection is closed by us: the code in the GoAway (go-libp2p
- * core/network/conn.go). */
-enum session_close_code {
-    SESSION_CLOSE_NORMAL = 0,
-    SESSION_CLOSE_RESOURCE_LIMIT = 0x1001,
-    SESSION_CLOSE_GARBAGE_COLLECTED = 0x1005,
-    SESSION_CLOSE_SHUTDOWN = 0x1006,
-    SESSION_CLOSE_GATED = 0x1007,
-};
-
 enum session_message {
     SESSION_MSG_DIAL = MESSAGE_START, /* from session_tell_dial */
     SESSION_MSG_CLOSE = MESSAGE_OWN,

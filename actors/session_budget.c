@@ -177,7 +177,7 @@ void session_shed(struct session *session)
     scope_count(session->node->scope, session->local->worker, NODE_CONNECTIONS_SHED, 1);
     session->flags |= SESSION_SHED;
     session_fail_streams(session, P2P_ERR_CONN_LIMIT, true);
-    session_close(session, P2P_ERR_CONN_LIMIT, SESSION_CLOSE_RESOURCE_LIMIT);
+    session_close(session, P2P_ERR_CONN_LIMIT, YAMUX_GOAWAY_RESOURCE_LIMIT);
     session_count_memory(session);
     buffer_pool_squeeze(worker_buffers(session->local->worker)); /* another worker may need it */
 }

@@ -155,7 +155,7 @@ void session_stop_handshakes(struct actor_context *context)
 
     for (struct session_handshake *at = local->handshakes; at != NULL; at = at->next)
         if (at->session->node->scope == context->scope)
-            session_close(at->session, P2P_ERR_NODE_CLOSING, SESSION_CLOSE_SHUTDOWN);
+            session_close(at->session, P2P_ERR_NODE_CLOSING, YAMUX_GOAWAY_SHUTDOWN);
 }
 
 /* ---- Open ---------------------------------------------------------------- */

@@ -379,7 +379,7 @@ static void tell_opened_event(struct p2p_stream *stream)
     if (app_push(stream->node->app, &event))
         return;
     /* The application takes its streams too slowly. */
-    stream_reset_by_us(stream, 0x1002);
+    stream_reset_by_us(stream, YAMUX_RESET_RESOURCE_LIMIT);
     app_release(stream->node->app, &stream->handle);
     stream_unref(stream);
 }

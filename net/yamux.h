@@ -32,11 +32,14 @@ enum yamux_limits {
     YAMUX_RIDE_BYTES_MAX = 1024,       /* of a stream's queue that ride on its SYN or ACK; ours */
 };
 
+/* Codes of a GoAway: yamux's own, then why a connection is closed (go-libp2p
+ * core/network/conn.go). */
 enum yamux_goaway {
     YAMUX_GOAWAY_NORMAL = 0,
     YAMUX_GOAWAY_PROTOCOL = 1,
     YAMUX_GOAWAY_INTERNAL = 2,
-    YAMUX_GOAWAY_RESOURCE_LIMIT = 0x1001, /* go-libp2p core/network/conn.go */
+    YAMUX_GOAWAY_RESOURCE_LIMIT = 0x1001,
+    YAMUX_GOAWAY_SHUTDOWN = 0x1006,
 };
 
 /* Codes of a RST (go-libp2p core/network/mux.go); 0 says nothing. */
