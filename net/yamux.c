@@ -115,6 +115,8 @@ static int on_goaway(struct yamux *yamux, struct yamux_event *event)
 {
     if (frame_id(yamux) != 0)
         return fail_protocol(yamux);
+    if (yamux->flags & GOAWAY_HEARD)
+        return STEP_NEXT;
     yamux->flags |= GOAWAY_HEARD;
     event->type = YAMUX_EVENT_GOAWAY;
     event->code = frame_length(yamux);

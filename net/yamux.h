@@ -61,7 +61,7 @@ enum yamux_event_type {
     YAMUX_EVENT_RESET,    /* `stream`: reset by the peer with `code`; only yamux_forget() is left to do */
     YAMUX_EVENT_WRITABLE, /* `stream`: yamux_send_room() was 0 and the window is larger now */
     YAMUX_EVENT_PONG,     /* an answer to a ping of ours; `rtt_ns` */
-    YAMUX_EVENT_GOAWAY,   /* the peer opens and accepts no more streams; `code` */
+    YAMUX_EVENT_GOAWAY,   /* the peer opens and accepts no more streams; `code`; once */
 };
 
 /* All fields are yamux.c's; `id` may be read. */

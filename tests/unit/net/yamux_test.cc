@@ -594,6 +594,23 @@ TEST(Yamux, GoAwayEndsOpening)
     EXPECT_EQ(client.at(1).received_bytes, 27u);
 }
 
+TEST(Yamux, OnlyThePeersFirstGoAwayIsAnEvent)
+{
+    struct yamux_event event;
+    size_t taken;
+    std::string twice = header(GOAWAY, 0, 0, 0x1005) + header(GOAWAY, 0, 0, 1);
+    auto data = reinterpret_cast<const uint8_t *>(twice.data());
+    Peer client(true);
+
+    ASSERT_EQ(yamux_recv(&client.yamux, data, twice.size(), &taken, &event, 1), 0);
+    EXPECT_EQ(event.type, YAMUX_EVENT_GOAWAY);
+    EXPECT_EQ(event.code, 0x1005u);
+    EXPECT_EQ(taken, 12u);
+    ASSERT_EQ(yamux_recv(&client.yamux, data + 12, twice.size() - 12, &taken, &event, 1), 0);
+    EXPECT_EQ(event.type, YAMUX_EVENT_NONE);
+    EXPECT_EQ(taken, 12u);
+}
+
 TEST(Yamux, ANormalGoAwayWaitsForThePayload)
 {
     for (uint32_t code : {0u, 0x1005u}) {
