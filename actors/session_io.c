@@ -174,18 +174,35 @@ static int feed(struct session *session, struct buffer *buffer, uint32_t offset,
                                 : deliver(session, buffer, offset, length);
 }
 
+static uint32_t goaway_code(int error)
+{
+    switch (error) {
+    case P2P_ERR_NODE_CLOSING:
+        return YAMUX_GOAWAY_SHUTDOWN;
+    case P2P_ERR_CONN_LIMIT:
+    case P2P_ERR_CALL_NOMEM:
+        return YAMUX_GOAWAY_RESOURCE_LIMIT;
+    default:
+        return YAMUX_GOAWAY_PROTOCOL;
+    }
+}
+
 static void judge(struct session *session, int error)
 {
     bool refused = session->handshake != NULL && session->handshake->refused;
+    bool muxed = (session->flags & SESSION_MUXER) != 0;
 
     if (error == 0 || session->phase == SESSION_DEAD)
         return;
-    if ((session->phase < SESSION_OPEN && !refused) || error == P2P_ERR_CONN_AUTH) {
+    if (!(muxed || refused) || error == P2P_ERR_CONN_AUTH) {
         session_end(session, error);
         return;
     }
-    /* The muxer has queued its GoAway, or the negotiation its `na`: it goes out
-     * before the end, and a reset would take it away from the peer again. */
+    /* The muxer has its GoAway, if it has not queued one itself, or the negotiation
+     * its `na`: it goes out before the end, and a reset would take it away from the
+     * peer again. */
+    if (muxed)
+        yamux_goaway(&session->yamux, goaway_code(error));
     if (session->error == 0)
         session->error = error;
     session->flags |= SESSION_GOAWAY_SENT;

@@ -1,0 +1,61 @@
+#include "tests/unit/actors/node_fixture.h"
+
+extern "C" {
+#include "actors/node.h"
+#include "actors/registry.h"
+#include "crypto/peer_id.h"
+}
+
+/* Connections that a node ends because it has no room for them: the peer hears
+ * why before it sees the end. */
+
+namespace {
+
+struct RefusalTest : NodeTest {
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, RefusalTest, testing::Values(REAL_WORLDS, World{DRIVER_SIM, false}), world_name);
+
+/* Of that peer, without sessions. */
+class Crowd
+{
+public:
+    Crowd(Node &node, Node &peer) : registry_(node.node->registry)
+    {
+        EXPECT_EQ(peer_id_from_text(&id_, peer.id().data(), peer.id().size()), 0);
+        for (uint32_t i = 1; i <= REGISTRY_PEER_CONNECTIONS_MAX; i++) {
+            struct registry_connection entry = {};
+            entry.session = {i, UINT32_MAX};
+            entry.id = id_;
+            EXPECT_EQ(registry_add(registry_, &entry), 0);
+        }
+    }
+
+    ~Crowd()
+    {
+        struct p2p_error_text why = {};
+        for (uint32_t i = 1; i <= REGISTRY_PEER_CONNECTIONS_MAX; i++)
+            registry_remove(registry_, {i, UINT32_MAX}, &id_, P2P_ERR_CONN_CLOSED, &why);
+    }
+
+private:
+    struct registry *registry_;
+    struct peer_id id_;
+};
+
+TEST_P(RefusalTest, AConnectionMoreThanAPeerMayHaveIsSentAway)
+{
+    Node a(runtime), b(runtime);
+    a.start();
+    b.start();
+    {
+        Crowd crowd(b, a);
+        ASSERT_EQ(a.connect(b), 0) << a.text.text; /* on this side it is one */
+        EXPECT_EQ(a.await(P2P_EVENT_PEER_DISCONNECTED).error, P2P_ERR_CONN_GOAWAY);
+        EXPECT_TRUE(b.reaches("connections", 0));
+    }
+    EXPECT_EQ(a.connect(b), 0) << a.text.text;
+    EXPECT_TRUE(b.reaches("connections", 1));
+}
+
+} // namespace
