@@ -10,14 +10,35 @@
 /* What the program says: complaints on stderr, and data on stdout, none of which
  * is lost without a word. */
 
-/* Input that is quoted there may have anything in it. */
+/* Of the UTF-8 character that begins the text; 0: there is none, or it controls
+ * a terminal. */
+static size_t character_bytes(const unsigned char *text)
+{
+    size_t bytes = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+
+    if (text[0] < 0x20 || (text[0] >= 0x7f && text[0] < 0xc2) || text[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < bytes; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    if ((text[0] == 0xc2 && text[1] < 0xa0) || (text[0] == 0xe0 && text[1] < 0xa0) ||
+        (text[0] == 0xed && text[1] > 0x9f) || (text[0] == 0xf0 && text[1] < 0x90) ||
+        (text[0] == 0xf4 && text[1] > 0x8f))
+        return 0;
+    return bytes;
+}
+
+/* What is quoted there, of a peer's or of the command line, may have anything in it. */
 static void put_safely(FILE *out, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            fprintf(out, "\\x%02x", (unsigned)*text);
+    while (*text != '\0') {
+        size_t bytes = character_bytes((const unsigned char *)text);
+
+        if (bytes > 0)
+            fwrite(text, 1, bytes, out);
         else
-            fputc(*text, out);
+            fprintf(out, "\\x%02x", (unsigned)(unsigned char)*text);
+        text += bytes > 0 ? bytes : 1;
     }
 }
 

@@ -46,6 +46,15 @@ protected:
     }
 };
 
+/* What is no UTF-8 (an overlong slash, half a surrogate pair, beyond the last
+ * character) or controls a terminal is shown in ASCII, and all else as it is. */
+TEST_F(Options, AreQuotedForATerminal)
+{
+    is_refused({"key", "convert", "a\xff\x1b[1m\xc2\x9b\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80\xe2\x82"},
+               {"'a\\xff\\x1b[1m\\xc2\\x9b\\xc0\\xaf\\xed\\xa0\\x80\\xf4\\x90\\x80\\x80\\xe2\\x82'"});
+    is_refused({"key", "convert", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"}, {"'\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80'"});
+}
+
 TEST_F(Options, AreRefusedWithASentence)
 {
     const struct { std::string option, value; Words wanted; } cases[] = {
