@@ -1,6 +1,7 @@
 #include "crypto/aead.h"
 
 #include <assert.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <sodium.h>
@@ -10,9 +11,12 @@
 
 #include "chorus/p2p.h"
 
+/* The tags go in and out as parameters, which are built once: EVP_CIPHER_CTX_ctrl()
+ * builds them anew each time, and takes a sixth of a 1 KiB record for it. */
 struct aead_context {
     EVP_CIPHER_CTX *seal;
     EVP_CIPHER_CTX *open;
+    OSSL_PARAM tag[2]; /* where it lies is said for each record */
     size_t evp_bytes_min;
 };
 
@@ -24,6 +28,8 @@ struct aead_context *aead_context_new(void)
     if (context == NULL || cipher == NULL)
         goto fail;
     context->evp_bytes_min = AEAD_EVP_BYTES_MIN;
+    context->tag[0] = OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, NULL, AEAD_TAG_BYTES);
+    context->tag[1] = OSSL_PARAM_construct_end();
     context->seal = EVP_CIPHER_CTX_new();
     context->open = EVP_CIPHER_CTX_new();
     if (context->seal == NULL || EVP_EncryptInit_ex2(context->seal, cipher, NULL, NULL, NULL) != 1)
@@ -104,10 +110,11 @@ static int seal_evp(struct aead_context *context, const uint8_t *key, const uint
     EVP_CIPHER_CTX *evp = context->seal;
     int done = 0;
 
+    context->tag[0].data = out + length;
     if (EVP_EncryptInit_ex2(evp, NULL, key, iv, NULL) != 1 || !update(evp, NULL, ad, ad_length) ||
         !seal_pieces(evp, out, pieces, piece_count) ||
         EVP_EncryptFinal_ex(evp, out + length, &done) != 1 ||
-        EVP_CIPHER_CTX_ctrl(evp, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG_BYTES, out + length) != 1) {
+        EVP_CIPHER_CTX_get_params(evp, context->tag) != 1) {
         ERR_clear_error();
         return P2P_ERR_CALL_CRYPTO;
     }
@@ -153,8 +160,8 @@ static bool open_evp(struct aead_context *context, const uint8_t *key, const uin
     EVP_CIPHER_CTX *evp = context->open;
     int done = 0;
 
-    return EVP_DecryptInit_ex2(evp, NULL, key, iv, NULL) == 1 &&
-           EVP_CIPHER_CTX_ctrl(evp, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_BYTES, (void *)(in + length)) == 1 &&
+    context->tag[0].data = (void *)(in + length);
+    return EVP_DecryptInit_ex2(evp, NULL, key, iv, context->tag) == 1 &&
            update(evp, NULL, ad, ad_length) && update(evp, out, in, length) &&
            EVP_DecryptFinal_ex(evp, out + length, &done) == 1;
 }
