@@ -15,7 +15,7 @@ enum {
     AEAD_KEY_BYTES = 32,
     AEAD_IV_BYTES = 12,
     AEAD_TAG_BYTES = 16,
-    AEAD_EVP_BYTES_MIN = 512,     /* from here on OpenSSL; measured, see aead.c */
+    AEAD_EVP_BYTES_MIN = 192,     /* from here on OpenSSL; measured, see aead.c */
     AEAD_GATHER_BYTES = 16384,    /* pieces below are first copied together: a copy is cheaper than a call */
     AEAD_BYTES_MAX = 1u << 30,    /* of one record: what every library's int holds; Noise stops at 65,535 */
 };
