@@ -15,7 +15,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The calls of the public header that a started node answers, and what the
  * other actors ask of it. */
@@ -56,15 +55,12 @@ size_t node_announce(struct p2p_node *node, struct multiaddr *out, size_t capaci
     return told;
 }
 
-static uint64_t wall_ns(void)
+/* Any thread may ask a driver for the time. */
+static uint64_t wall_ns(struct p2p_node *node)
 {
     struct worker *worker = worker_current();
-    struct timespec now;
 
-    if (worker)
-        return driver_wall_ns(worker_driver(worker));
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return driver_wall_ns(worker_driver(worker ? worker : runtime_worker(node->runtime, 0)));
 }
 
 int node_signed_record(struct p2p_node *node, uint8_t *out, size_t *length, size_t capacity,
@@ -73,7 +69,7 @@ int node_signed_record(struct p2p_node *node, uint8_t *out, size_t *length, size
     struct multiaddr list[NODE_ANNOUNCE_ADDRESSES_MAX];
     size_t count = node_announce(node, list, NODE_ANNOUNCE_ADDRESSES_MAX, remote);
 
-    return addresses_record(node->own->addresses, out, length, capacity, node->key, list, count, wall_ns());
+    return addresses_record(node->own->addresses, out, length, capacity, node->key, list, count, wall_ns(node));
 }
 
 /* ---- what it is ---- */
