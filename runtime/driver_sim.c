@@ -47,6 +47,7 @@ static void wake(struct driver *driver)
 {
     sim_of(driver)->woken = true;
     driver->wakes++;
+    sim_rouse(sim_of(driver));
 }
 
 static int descriptor(struct driver *driver)
@@ -69,7 +70,7 @@ static uint64_t now_ns(struct driver *driver)
 
 static uint64_t wall_ns(struct driver *driver)
 {
-    return SIM_WALL_EPOCH_NS + sim_of(driver)->world->now_ns;
+    return SIM_WALL_EPOCH_NS + sim_of(driver)->world->now_ns + (uint64_t)sim_of(driver)->host->wall_offset_ns;
 }
 
 static void entropy(struct driver *driver, void *out, size_t length)
@@ -80,22 +81,34 @@ static void entropy(struct driver *driver, void *out, size_t length)
 
 /* ---- Operations ---------------------------------------------------------- */
 
+static struct sim_socket *open_socket(struct sim_driver *driver)
+{
+    struct sim_socket *socket = sim_socket_new(driver->host, driver);
+
+    if (sim_host_take(driver->host, socket))
+        return socket;
+    driver->base.stats.sockets_open--;
+    sim_socket_free(driver->world, socket, DRIVER_CLOSE_RESET);
+    return NULL;
+}
+
 static int listen_on(struct driver *driver, const struct sockaddr *address, socklen_t address_length,
                      unsigned flags, struct sockaddr_storage *bound)
 {
-    struct sim_world *world = sim_of(driver)->world;
+    struct sim_host *host = sim_of(driver)->host;
     struct sim_socket *socket;
     int result = sim_address_copy(bound, address, address_length);
 
     if (result == 0)
-        result = sim_bind(world, bound, flags & DRIVER_LISTEN_SHARED);
+        result = sim_bind(host, bound, flags & DRIVER_LISTEN_SHARED);
     if (result < 0)
         return result;
-    socket = sim_socket_new(world, sim_of(driver));
+    socket = open_socket(sim_of(driver));
+    if (socket == NULL)
+        return -EMFILE;
     socket->listening = true;
     socket->local = *bound;
-    world->listeners = sim_must(realloc(world->listeners, (world->listener_count + 1) * sizeof(*world->listeners)));
-    world->listeners[world->listener_count++] = socket;
+    sim_listener_add(host, socket);
     return socket->number;
 }
 
@@ -108,9 +121,11 @@ static int connect_to(struct driver *driver, const struct sockaddr *address, soc
 
     if (result < 0)
         return result;
-    socket = sim_socket_new(sim_of(driver)->world, sim_of(driver));
-    socket->remote = socket->local = remote;
-    sim_ephemeral_port(sim_of(driver)->world, &socket->local);
+    socket = open_socket(sim_of(driver));
+    if (socket == NULL)
+        return -EMFILE;
+    socket->remote = remote;
+    sim_local_address(socket->host, &socket->local, &remote);
     socket->sender = owner;
     socket->connecting = true;
     sim_socket_begin(socket);
@@ -228,9 +243,13 @@ static int names(struct driver *driver, int number, struct sockaddr_storage *loc
     return socket->peer == NULL && (socket->reset || socket->dead) ? -ENOTCONN : 0;
 }
 
+/* What has arrived; what is lost never does. */
 static uint64_t acknowledged(struct driver *driver, int number)
 {
-    return sim_socket_at(sim_of(driver), number)->sent_bytes;
+    const struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
+    uint64_t under_way = socket->peer != NULL ? socket->peer->flight.bytes : socket->lost_bytes;
+
+    return socket->sent_bytes - under_way;
 }
 
 static void watch(struct driver *driver, int foreign, unsigned events, struct actor_ref owner)
@@ -250,15 +269,13 @@ static void unwatch(struct driver *driver, int foreign)
 static void sim_free(struct driver *driver)
 {
     struct sim_world *world = sim_of(driver)->world;
-    unsigned kept = 0;
 
-    for (unsigned i = 0; i < world->socket_count; i++)
+    for (unsigned i = 0; driver->stats.sockets_open > 0 && i < world->socket_count; i++)
         if (world->sockets[i] != NULL && world->sockets[i]->driver == sim_of(driver))
             close_socket(driver, world->sockets[i]->number, DRIVER_CLOSE_ORDERLY);
-    for (unsigned i = 0; i < world->driver_count; i++)
-        if (world->drivers[i] != sim_of(driver))
-            world->drivers[kept++] = world->drivers[i];
-    world->driver_count = kept;
+    sim_list_remove(&world->drivers, sim_of(driver));
+    sim_list_remove(&world->runnable, sim_of(driver));
+    sim_events_forget(world, sim_of(driver));
     free(sim_of(driver)->ready);
     free(driver);
 }
@@ -299,9 +316,11 @@ struct driver *driver_sim_new(struct worker *worker, struct buffer_pool *pool, s
     *error = 0;
     driver_init(&driver->base, &sim_operations, worker, pool);
     driver->world = world;
+    driver->host = world->settling;
     driver->index = world->drivers_made++;
-    world->drivers = sim_must(realloc(world->drivers, (world->driver_count + 1) * sizeof(*world->drivers)));
-    world->drivers[world->driver_count++] = driver;
+    driver->event_ns = UINT64_MAX;
+    sim_list_add(&world->drivers, driver);
+    sim_rouse(driver);
     return &driver->base;
 }
 

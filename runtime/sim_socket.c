@@ -21,21 +21,27 @@ static void tell_bytes(struct sim_socket *socket, int64_t result, struct buffer 
 
 /* ---- Sockets ------------------------------------------------------------- */
 
-struct sim_socket *sim_socket_new(struct sim_world *world, struct sim_driver *driver)
+struct sim_socket *sim_socket_new(struct sim_host *host, struct sim_driver *driver)
 {
+    struct sim_world *world = host->world;
     struct sim_socket *socket = sim_must(calloc(1, sizeof(*socket)));
     unsigned index = world->socket_free;
 
     /* The lowest free number, as in the kernel. */
     while (index < world->socket_count && world->sockets[index] != NULL)
         index++;
-    if (index == world->socket_count) {
-        world->sockets = sim_must(realloc(world->sockets, (index + 1) * sizeof(*world->sockets)));
-        world->socket_count++;
+    if (index == world->socket_capacity) {
+        world->socket_capacity = world->socket_capacity * 2 + 64;
+        world->sockets = sim_must(realloc(world->sockets, world->socket_capacity * sizeof(*world->sockets)));
     }
+    if (index == world->socket_count)
+        world->socket_count++;
     world->sockets[index] = socket;
     world->socket_free = index + 1;
     socket->number = SIM_SOCKET_FIRST + (int)index;
+    socket->serial = ++world->serial;
+    socket->failure = -ECONNRESET;
+    socket->host = host;
     socket->driver = driver;
     if (driver != NULL)
         driver->base.stats.sockets_open++;
@@ -53,8 +59,7 @@ struct sim_socket *sim_socket_at(const struct sim_driver *driver, int number)
     return socket;
 }
 
-/* It may go on in its driver's next turn. */
-static void set_ready(struct sim_socket *socket)
+void sim_socket_ready(struct sim_socket *socket)
 {
     struct sim_driver *driver = socket->driver;
 
@@ -66,6 +71,7 @@ static void set_ready(struct sim_socket *socket)
     }
     driver->ready[driver->ready_count++] = socket;
     socket->ready = true;
+    sim_rouse(driver);
 }
 
 void sim_socket_rest(struct sim_socket *socket)
@@ -84,7 +90,7 @@ void sim_socket_rest(struct sim_socket *socket)
 void sim_socket_begin(struct sim_socket *socket)
 {
     socket->driver->base.stats.operations_in_flight++;
-    set_ready(socket);
+    sim_socket_ready(socket);
 }
 
 void sim_socket_end(struct sim_socket *socket)
@@ -93,96 +99,72 @@ void sim_socket_end(struct sim_socket *socket)
     socket->driver->base.stats.operations_in_flight--;
 }
 
-/* ---- What crosses a link: the place for faults --------------------------- */
-
-static void link_bytes(struct sim_socket *to, const uint8_t *bytes, uint32_t length)
-{
-    struct sim_segment *segment = sim_must(malloc(sizeof(*segment) + length));
-
-    *segment = (struct sim_segment){.length = length};
-    memcpy(segment->data, bytes, length);
-    if (to->first == NULL)
-        to->first = segment;
-    else
-        to->last->next = segment;
-    to->last = segment;
-    to->inbound_bytes += length;
-    set_ready(to);
-}
-
-static void link_end(struct sim_socket *to)
-{
-    to->ended = true;
-    set_ready(to);
-}
-
-static void link_reset(struct sim_socket *to)
-{
-    to->reset = true;
-    set_ready(to);
-}
-
-static void link_connect(struct sim_socket *from, struct sim_socket *listener)
-{
-    struct sim_socket *far = sim_socket_new(from->driver->world, NULL);
-
-    far->local = from->remote;
-    far->remote = from->local;
-    far->peer = from;
-    from->peer = far;
-    if (listener->waiting_first == NULL)
-        listener->waiting_first = far;
-    else
-        listener->waiting_last->waiting_next = far;
-    listener->waiting_last = far;
-    listener->waiting++;
-    set_ready(listener);
-}
-
 /* ---- Operations that may go on ------------------------------------------- */
 
 static void go_on_connecting(struct sim_socket *socket)
 {
-    struct sim_socket *listener = sim_listener_find(socket->driver->world, &socket->remote);
-    int result = 0;
-
-    if (listener == NULL || listener->waiting >= DRIVER_LISTEN_BACKLOG_CONNECTIONS)
-        result = -ECONNREFUSED;
-    else
-        link_connect(socket, listener);
+    if (!socket->known && !socket->asking)
+        sim_link_connect(socket);
+    if (!socket->known)
+        return;
     socket->connecting = false;
-    socket->dead = result < 0;
+    socket->dead = socket->connected < 0;
     sim_socket_end(socket);
-    tell(socket, MESSAGE_IO_CONNECTED, socket->sender, result);
+    tell(socket, MESSAGE_IO_CONNECTED, socket->sender, socket->connected);
+}
+
+static int accept_error(struct sim_socket *socket)
+{
+    static const int errors[] = {-EMFILE, -ENFILE, -ENOMEM, -ENOBUFS};
+    struct sim_world *world = socket->driver->world;
+
+    if (!sim_draw_ppm(world, socket->host->errors_ppm))
+        return -EMFILE;
+    world->stats.errors++;
+    return errors[sim_draw_below(world, sizeof(errors) / sizeof(errors[0]))];
+}
+
+/* False: it is off. */
+static bool accept_one(struct sim_socket *socket)
+{
+    struct sim_socket *accepted = socket->waiting_first;
+    bool fails = sim_draw_ppm(socket->driver->world, socket->host->errors_ppm);
+    int64_t result;
+
+    if (fails || !sim_host_take(socket->host, accepted)) {
+        result = accept_error(socket);
+        socket->receiving = false;
+        sim_socket_end(socket);
+    } else {
+        socket->waiting_first = accepted->waiting_next;
+        socket->waiting--;
+        accepted->driver = socket->driver;
+        accepted->driver->base.stats.sockets_open++;
+        result = accepted->number;
+    }
+    sim_note(socket->driver, MESSAGE_IO_ACCEPTED, result, socket->number);
+    driver_deliver(&socket->driver->base, MESSAGE_IO_ACCEPTED, socket->receiver, result, socket->number);
+    return result >= 0;
 }
 
 static void go_on_accepting(struct sim_socket *socket)
 {
     uint32_t count = 1 + sim_draw_below(socket->driver->world, SIM_VISIT_BUFFERS_MAX);
 
-    while (count-- > 0 && socket->waiting_first != NULL) {
-        struct sim_socket *accepted = socket->waiting_first;
-
-        socket->waiting_first = accepted->waiting_next;
-        socket->waiting--;
-        accepted->driver = socket->driver;
-        accepted->driver->base.stats.sockets_open++;
-        sim_note(socket->driver, MESSAGE_IO_ACCEPTED, accepted->number, socket->number);
-        driver_deliver(&socket->driver->base, MESSAGE_IO_ACCEPTED, socket->receiver, accepted->number,
-                       socket->number);
-    }
+    while (count-- > 0 && socket->waiting_first != NULL && accept_one(socket))
+        continue;
 }
 
 /* Moves up to `room` bytes out of what has arrived. */
 static uint32_t take_bytes(struct sim_socket *socket, uint8_t *out, uint32_t room)
 {
-    uint32_t left = room < socket->inbound_bytes ? room : socket->inbound_bytes;
+    uint32_t left = room < socket->inbound.bytes ? room : socket->inbound.bytes;
     uint32_t moved = 0;
 
     left = sim_draw_part(socket->driver->world, left);
-    socket->inbound_bytes -= left;
+    socket->inbound.bytes -= left;
     while (left > 0) {
-        struct sim_segment *segment = socket->first;
+        struct sim_segment *segment = socket->inbound.first;
         uint32_t length = segment->length - segment->offset < left ? segment->length - segment->offset : left;
 
         memcpy(out + moved, segment->data + segment->offset, length);
@@ -190,12 +172,12 @@ static uint32_t take_bytes(struct sim_socket *socket, uint8_t *out, uint32_t roo
         left -= length;
         segment->offset += length;
         if (segment->offset == segment->length) {
-            socket->first = segment->next;
+            socket->inbound.first = segment->next;
             free(segment);
         }
     }
     if (socket->peer != NULL && socket->peer->send_buffer != NULL) /* there is room again */
-        set_ready(socket->peer);
+        sim_socket_ready(socket->peer);
     return moved;
 }
 
@@ -215,11 +197,11 @@ static bool receive_once(struct sim_socket *socket)
     struct buffer *buffer = socket->receive_buffer;
     uint32_t offset = socket->receive_offset;
 
-    if (socket->inbound_bytes > 0 && buffer != NULL) {
+    if (socket->inbound.bytes > 0 && buffer != NULL) {
         end_receive(socket, take_bytes(socket, buffer->data + offset, buffer->capacity - offset));
         return false;
     }
-    if (socket->inbound_bytes > 0) {
+    if (socket->inbound.bytes > 0) {
         buffer = buffer_new(socket->driver->base.pool, BUFFER_SMALL_BYTES);
         if (buffer != NULL)
             tell_bytes(socket, take_bytes(socket, buffer->data, buffer->capacity), buffer, 0);
@@ -228,7 +210,7 @@ static bool receive_once(struct sim_socket *socket)
     if (socket->reset)
         socket->dead = true;
     if (socket->reset || socket->ended || socket->dead)
-        end_receive(socket, socket->reset ? -ECONNRESET : socket->ended ? 0 : -ENOTCONN);
+        end_receive(socket, socket->reset ? socket->failure : socket->ended ? 0 : -ENOTCONN);
     return false;
 }
 
@@ -240,24 +222,43 @@ static void go_on_receiving(struct sim_socket *socket)
         continue;
 }
 
+/* What the peer has not read, or not yet got, holds us back; so does one who
+ * cannot tell us that he has. */
+static uint32_t room_of(const struct sim_socket *socket)
+{
+    const struct sim_socket *peer = socket->peer;
+
+    if (peer == NULL)
+        return SIM_PIPE_BYTES_MAX - socket->lost_bytes;
+    if (peer->inbound.bytes + peer->flight.bytes >= SIM_PIPE_BYTES_MAX)
+        return 0;
+    if (!sim_path(peer->host, socket->host) && peer->inbound.bytes + peer->flight.bytes > 0)
+        return 0;
+    return SIM_PIPE_BYTES_MAX - peer->inbound.bytes - peer->flight.bytes;
+}
+
 /* How many bytes the link takes now, or -errno; 0: wait. */
 static int64_t send_some(struct sim_socket *socket)
 {
-    struct sim_socket *peer = socket->peer;
     uint32_t room, length = socket->send_length;
 
     if (socket->dead || socket->reset || socket->shut)
-        return socket->reset && !socket->dead ? -ECONNRESET : -EPIPE;
-    if (peer == NULL) { /* closed in order, and answers with RST */
-        link_reset(socket);
+        return socket->reset && !socket->dead ? socket->failure : -EPIPE;
+    if (socket->peer == NULL && !socket->orphan) { /* closed in order, and answers with RST */
+        sim_link_end(socket, SIM_RESET);
         return length;
     }
-    room = SIM_PIPE_BYTES_MAX - peer->inbound_bytes;
+    room = room_of(socket);
     if (room == 0)
         return 0;
     length = sim_draw_part(socket->driver->world, length < room ? length : room);
-    link_bytes(peer, socket->send_buffer->data + socket->send_offset, length);
     socket->sent_bytes += length;
+    if (socket->peer == NULL) {
+        socket->lost_bytes += length;
+        sim_link_probe(socket);
+    } else {
+        sim_link_bytes(socket->peer, socket->send_buffer->data + socket->send_offset, length);
+    }
     return length;
 }
 
@@ -265,7 +266,9 @@ void sim_socket_shut(struct sim_socket *socket)
 {
     socket->shut = true;
     if (socket->peer != NULL)
-        link_end(socket->peer);
+        sim_link_end(socket->peer, SIM_END);
+    else if (socket->orphan)
+        sim_link_probe(socket);
 }
 
 static void go_on_sending(struct sim_socket *socket)
@@ -297,11 +300,11 @@ static bool can_go_on(const struct sim_socket *socket)
     if (socket->listening)
         return receives && socket->waiting_first != NULL;
     if (socket->connecting)
-        return true;
+        return socket->known || !socket->asking;
     if (socket->send_buffer != NULL &&
-        (socket->peer == NULL || socket->reset || socket->peer->inbound_bytes < SIM_PIPE_BYTES_MAX))
+        (socket->dead || socket->reset || (socket->peer == NULL && !socket->orphan) || room_of(socket) > 0))
         return true;
-    return receives && (socket->inbound_bytes > 0 || socket->reset || socket->ended || socket->dead);
+    return receives && (socket->inbound.bytes > 0 || socket->reset || socket->ended || socket->dead);
 }
 
 void sim_socket_visit(struct sim_socket *socket)
@@ -318,47 +321,51 @@ void sim_socket_visit(struct sim_socket *socket)
     if (!socket->listening)
         go_on_receiving(socket);
     if (can_go_on(socket))
-        set_ready(socket);
+        sim_socket_ready(socket);
 }
 
 /* ---- The end ------------------------------------------------------------- */
 
 static void drop_backlog(struct sim_world *world, struct sim_socket *listener)
 {
-    unsigned kept = 0;
-
     while (listener->waiting_first != NULL) {
         struct sim_socket *waiting = listener->waiting_first;
 
         listener->waiting_first = waiting->waiting_next;
         sim_socket_free(world, waiting, DRIVER_CLOSE_RESET);
     }
-    for (unsigned i = 0; i < world->listener_count; i++)
-        if (world->listeners[i] != listener)
-            world->listeners[kept++] = world->listeners[i];
-    world->listener_count = kept;
+    sim_listener_remove(listener);
+}
+
+/* What is still on its way to it meets a closed socket, and is answered with RST. */
+static void tell_peer(struct sim_socket *socket, enum driver_close_how how)
+{
+    struct sim_socket *peer = socket->peer;
+    bool unread = socket->inbound.bytes > 0;
+
+    if (peer == NULL)
+        return;
+    peer->peer = NULL;
+    if (how == DRIVER_CLOSE_RESET || unread) {
+        sim_link_end(peer, SIM_RESET);
+        return;
+    }
+    if (!socket->shut)
+        sim_link_end(peer, SIM_END);
+    if (socket->flight.bytes > 0)
+        sim_link_end(peer, SIM_RESET);
 }
 
 void sim_socket_free(struct sim_world *world, struct sim_socket *socket, enum driver_close_how how)
 {
-    struct sim_socket *peer = socket->peer;
-    unsigned index;
+    unsigned index = (unsigned)(socket->number - SIM_SOCKET_FIRST);
 
     if (socket->listening)
         drop_backlog(world, socket);
-    if (peer != NULL)
-        peer->peer = NULL;
-    if (peer != NULL && (how == DRIVER_CLOSE_RESET || socket->inbound_bytes > 0))
-        link_reset(peer);
-    else if (peer != NULL)
-        link_end(peer);
-    while (socket->first != NULL) {
-        struct sim_segment *segment = socket->first;
-
-        socket->first = segment->next;
-        free(segment);
-    }
-    index = (unsigned)(socket->number - SIM_SOCKET_FIRST);
+    tell_peer(socket, how);
+    sim_queue_clear(&socket->flight);
+    sim_queue_clear(&socket->inbound);
+    socket->host->sockets -= socket->counted;
     world->sockets[index] = NULL;
     if (index < world->socket_free)
         world->socket_free = index;

@@ -1,12 +1,8 @@
 #include "runtime/sim_inner.h"
 #include "runtime/worker.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define SIM_NOW_FIRST_NS 1000000000ull /* 0 would mean "do not wait" to a driver */
 
@@ -38,6 +34,16 @@ uint32_t sim_draw_below(struct sim_world *world, uint32_t bound)
     return (uint32_t)((sim_draw(world) >> 32) * bound >> 32);
 }
 
+uint32_t sim_world_draw(struct sim_world *world, uint32_t bound)
+{
+    return sim_draw_below(world, bound);
+}
+
+bool sim_draw_ppm(struct sim_world *world, uint32_t ppm)
+{
+    return ppm > 0 && sim_draw_below(world, 1000000) < ppm;
+}
+
 uint32_t sim_draw_part(struct sim_world *world, uint32_t available)
 {
     return sim_draw_below(world, 4) == 0 ? 1 + sim_draw_below(world, available) : available;
@@ -51,141 +57,242 @@ void sim_note(struct sim_driver *driver, enum message_type type, int64_t result,
     world->trace = mix(world->trace ^ (uint64_t)type << 32 ^ (uint64_t)(uint32_t)socket) + (uint64_t)result;
 }
 
-/* ---- Addresses ----------------------------------------------------------- */
+/* ---- Events: a heap, the earliest first, of equal times the oldest --------- */
 
-static uint16_t port_of(const struct sockaddr_storage *address)
+static bool before(const struct sim_event *a, const struct sim_event *b)
 {
-    return ntohs(address->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
-                                                : ((const struct sockaddr_in *)address)->sin_port);
+    return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
 }
 
-static void set_port(struct sockaddr_storage *address, uint16_t port)
+static void sift_up(struct sim_world *world, unsigned at)
 {
-    if (address->ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)address)->sin6_port = htons(port);
+    struct sim_event event = world->events[at];
+
+    while (at > 0 && before(&event, &world->events[(at - 1) / 2])) {
+        world->events[at] = world->events[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    world->events[at] = event;
+}
+
+static void sift_down(struct sim_world *world, unsigned at)
+{
+    struct sim_event event = world->events[at];
+    unsigned child;
+
+    while ((child = 2 * at + 1) < world->event_count) {
+        if (child + 1 < world->event_count && before(&world->events[child + 1], &world->events[child]))
+            child++;
+        if (!before(&world->events[child], &event))
+            break;
+        world->events[at] = world->events[child];
+        at = child;
+    }
+    world->events[at] = event;
+}
+
+static void push(struct sim_world *world, struct sim_event event)
+{
+    if (world->event_count == world->event_capacity) {
+        world->event_capacity = world->event_capacity * 2 + 64;
+        world->events = sim_must(realloc(world->events, world->event_capacity * sizeof(*world->events)));
+    }
+    event.order = world->order++;
+    world->events[world->event_count] = event;
+    sift_up(world, world->event_count++);
+}
+
+static struct sim_event pop(struct sim_world *world)
+{
+    struct sim_event event = world->events[0];
+
+    world->events[0] = world->events[--world->event_count];
+    if (world->event_count > 0)
+        sift_down(world, 0);
+    return event;
+}
+
+void sim_event_socket(struct sim_world *world, enum sim_event_kind kind, const struct sim_socket *socket,
+                      uint64_t at_ns)
+{
+    push(world, (struct sim_event){.at_ns = at_ns, .kind = kind, .serial = socket->serial,
+                                   .number = (unsigned)(socket->number - SIM_SOCKET_FIRST)});
+}
+
+void sim_events_forget(struct sim_world *world, const struct sim_driver *driver)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < world->event_count; i++)
+        if (world->events[i].driver != driver)
+            world->events[kept++] = world->events[i];
+    world->event_count = kept;
+    for (unsigned i = kept / 2; i-- > 0;)
+        sift_down(world, i);
+}
+
+/* A driver has at most one event that counts; a later deadline costs a store. */
+static void sleep_until(struct sim_driver *driver)
+{
+    if (driver->sleep_until_ns >= driver->event_ns)
+        return;
+    driver->event_ns = driver->sleep_until_ns;
+    push(driver->world, (struct sim_event){.at_ns = driver->event_ns, .kind = SIM_EVENT_DRIVER, .driver = driver});
+}
+
+static void on_driver_due(struct sim_driver *driver, uint64_t at_ns)
+{
+    if (at_ns != driver->event_ns)
+        return; /* an earlier one was set since */
+    driver->event_ns = UINT64_MAX;
+    if (driver->sleep_until_ns <= driver->world->now_ns)
+        sim_rouse(driver);
     else
-        ((struct sockaddr_in *)address)->sin_port = htons(port);
+        sleep_until(driver);
 }
 
-static bool is_any(const struct sockaddr_storage *address)
+static void handle_due(struct sim_world *world)
 {
-    if (address->ss_family == AF_INET6)
-        return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)address)->sin6_addr);
-    return ((const struct sockaddr_in *)address)->sin_addr.s_addr == 0;
+    while (world->event_count > 0 && world->events[0].at_ns <= world->now_ns) {
+        struct sim_event event = pop(world);
+
+        if (event.kind == SIM_EVENT_DRIVER)
+            on_driver_due(event.driver, event.at_ns);
+        else
+            sim_link_event(world, &event);
+    }
 }
 
-static bool same_host(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+/* ---- Who has a turn -------------------------------------------------------- */
+
+void sim_list_add(struct sim_driver_list *list, struct sim_driver *driver)
 {
-    if (a->ss_family != b->ss_family)
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity * 2 + 16;
+        list->drivers = sim_must(realloc(list->drivers, list->capacity * sizeof(*list->drivers)));
+    }
+    list->drivers[list->count++] = driver;
+}
+
+void sim_list_remove(struct sim_driver_list *list, const struct sim_driver *driver)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < list->count; i++)
+        if (list->drivers[i] != driver)
+            list->drivers[kept++] = list->drivers[i];
+    list->count = kept;
+}
+
+void sim_rouse(struct sim_driver *driver)
+{
+    if (driver->runnable || driver->turning)
+        return;
+    driver->runnable = true;
+    sim_list_add(&driver->world->runnable, driver);
+}
+
+static void rouse_all(struct sim_world *world)
+{
+    for (unsigned i = 0; i < world->drivers.count; i++)
+        sim_rouse(world->drivers.drivers[i]);
+}
+
+/* A wake-up for nothing, as poll(2) warns of. */
+static void rouse_any(struct sim_world *world)
+{
+    if (sim_draw_below(world, SIM_SPURIOUS_ROUNDS) > 0)
+        return;
+    world->stats.spurious++;
+    sim_rouse(world->drivers.drivers[sim_draw_below(world, world->drivers.count)]);
+}
+
+/* True: it did something. */
+static bool turn_one(struct sim_world *world, struct sim_driver *driver)
+{
+    struct worker *worker = driver->base.worker;
+    struct worker_stats earlier, later;
+    bool more;
+
+    driver->runnable = false;
+    if (driver->frozen)
         return false;
-    if (a->ss_family == AF_INET6)
-        return IN6_ARE_ADDR_EQUAL(&((const struct sockaddr_in6 *)a)->sin6_addr,
-                                  &((const struct sockaddr_in6 *)b)->sin6_addr);
-    return ((const struct sockaddr_in *)a)->sin_addr.s_addr == ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+    worker_stats_read(worker, &earlier);
+    driver->turning = true;
+    more = worker_turn(worker, UINT64_MAX);
+    driver->turning = false;
+    worker_stats_read(worker, &later);
+    world->stats.turns++;
+    if (more || driver->woken || driver->sleep_until_ns == 0)
+        sim_rouse(driver);
+    else
+        sleep_until(driver);
+    if (world->watch != NULL)
+        world->watch(world->watch_argument, worker);
+    return more || later.visits != earlier.visits;
 }
 
-/* Would the one hear what is meant for the other? */
-static bool overlap(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+/* One turn of each that has something to do, in an order of its own. */
+static bool turn_all(struct sim_world *world)
 {
-    return a->ss_family == b->ss_family && port_of(a) == port_of(b) && (is_any(a) || is_any(b) || same_host(a, b));
+    struct sim_driver_list round = world->runnable;
+    bool busy = false;
+
+    world->runnable = world->turned;
+    world->runnable.count = 0;
+    world->stats.rounds++;
+    for (unsigned left = round.count; left > 0; left--) {
+        unsigned chosen = sim_draw_below(world, left);
+        struct sim_driver *driver = round.drivers[chosen];
+
+        round.drivers[chosen] = round.drivers[left - 1];
+        busy |= turn_one(world, driver);
+    }
+    world->turned = round;
+    return busy;
 }
 
-int sim_address_copy(struct sockaddr_storage *out, const struct sockaddr *address, socklen_t length)
+bool sim_world_turn(struct sim_world *world, uint64_t deadline_ns)
 {
-    socklen_t expected = address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    bool busy = false;
 
-    if (address->sa_family != AF_INET && address->sa_family != AF_INET6)
-        return -EAFNOSUPPORT;
-    if (length < expected)
-        return -EINVAL;
-    memset(out, 0, sizeof(*out));
-    memcpy(out, address, expected);
-    return 0;
+    handle_due(world);
+    if (world->runnable.count == 0) {
+        uint64_t next_ns = world->event_count > 0 ? world->events[0].at_ns : UINT64_MAX;
+
+        if (next_ns > deadline_ns)
+            next_ns = deadline_ns;
+        world->now_ns = next_ns > world->now_ns && next_ns < UINT64_MAX ? next_ns : world->now_ns + SIM_ROUND_NS;
+        handle_due(world);
+    }
+    if (world->runnable.count == 0)
+        return false;
+    rouse_any(world);
+    busy = turn_all(world);
+    if (busy)
+        world->now_ns += SIM_ROUND_NS;
+    return busy;
 }
 
-static bool taken(const struct sim_world *world, const struct sockaddr_storage *address, bool shared)
+bool sim_world_run(struct sim_world *world, bool (*until)(void *argument), void *argument, uint64_t virtual_ns_max)
 {
-    for (unsigned i = 0; i < world->listener_count; i++)
-        if (!shared && overlap(&world->listeners[i]->local, address))
-            return true;
-    return false;
-}
+    uint64_t end_ns = world->now_ns + virtual_ns_max;
 
-void sim_ephemeral_port(struct sim_world *world, struct sockaddr_storage *address)
-{
-    do {
-        if (world->next_port < SIM_EPHEMERAL_PORT_FIRST)
-            world->next_port = SIM_EPHEMERAL_PORT_FIRST;
-        set_port(address, world->next_port++);
-    } while (taken(world, address, false));
-}
-
-int sim_bind(struct sim_world *world, struct sockaddr_storage *address, bool shared)
-{
-    if (port_of(address) == 0)
-        sim_ephemeral_port(world, address);
-    else if (taken(world, address, shared))
-        return -EADDRINUSE;
-    return 0;
-}
-
-struct sim_socket *sim_listener_find(struct sim_world *world, const struct sockaddr_storage *remote)
-{
-    struct sim_socket *found = NULL;
-    uint32_t count = 0;
-
-    for (unsigned i = 0; i < world->listener_count; i++)
-        if (overlap(&world->listeners[i]->local, remote) && sim_draw_below(world, ++count) == 0)
-            found = world->listeners[i];
-    return found;
-}
-
-/* ---- Life and time ------------------------------------------------------- */
-
-struct sim_world *sim_world_new(uint64_t seed)
-{
-    struct sim_world *world = sim_must(calloc(1, sizeof(*world)));
-
-    world->random = seed;
-    world->now_ns = SIM_NOW_FIRST_NS;
-    return world;
-}
-
-void sim_world_free(struct sim_world *world)
-{
-    assert(world->driver_count == 0);
-    for (unsigned i = 0; i < world->socket_count; i++) /* released, and never adopted */
-        if (world->sockets[i] != NULL)
-            sim_socket_free(world, world->sockets[i], DRIVER_CLOSE_RESET);
-    free(world->drivers);
-    free(world->sockets);
-    free(world->listeners);
-    free(world);
-}
-
-uint64_t sim_world_now_ns(const struct sim_world *world)
-{
-    return world->now_ns;
-}
-
-void sim_world_freeze(struct sim_world *world, const struct worker *worker, bool frozen)
-{
-    for (unsigned i = 0; i < world->driver_count; i++)
-        if (world->drivers[i]->base.worker == worker)
-            world->drivers[i]->frozen = frozen;
-}
-
-uint64_t sim_world_trace(const struct sim_world *world)
-{
-    return world->trace;
+    rouse_all(world);
+    while (until == NULL || !until(argument)) {
+        if (world->now_ns >= end_ns)
+            return false;
+        sim_world_turn(world, end_ns);
+    }
+    return true;
 }
 
 void sim_world_advance(struct sim_world *world)
 {
-    uint64_t next_ns = UINT64_MAX;
+    uint64_t next_ns = world->event_count > 0 ? world->events[0].at_ns : UINT64_MAX;
 
-    for (unsigned i = 0; i < world->driver_count; i++) {
-        struct sim_driver *driver = world->drivers[i];
+    for (unsigned i = 0; i < world->drivers.count; i++) {
+        struct sim_driver *driver = world->drivers.drivers[i];
 
         if (driver->frozen)
             continue;
@@ -196,52 +303,75 @@ void sim_world_advance(struct sim_world *world)
         world->now_ns = next_ns;
     else
         world->now_ns += SIM_ROUND_NS;
+    handle_due(world);
 }
 
-/* One turn of each worker, in an order of its own.  True: somebody did something. */
-static bool turn_all(struct sim_world *world, uint64_t deadline_ns)
+void sim_world_freeze(struct sim_world *world, const struct worker *worker, bool frozen)
 {
-    unsigned count = world->driver_count;
-    bool busy = false;
+    for (unsigned i = 0; i < world->drivers.count; i++) {
+        struct sim_driver *driver = world->drivers.drivers[i];
 
-    for (unsigned i = 0; i < count; i++) {
-        unsigned chosen = i + sim_draw_below(world, count - i);
-        struct sim_driver *driver = world->drivers[chosen];
-        struct worker_stats before, after;
-
-        world->drivers[chosen] = world->drivers[i];
-        world->drivers[i] = driver;
-        if (driver->frozen)
+        if (driver->base.worker != worker)
             continue;
-        worker_stats_read(driver->base.worker, &before);
-        if (worker_turn(driver->base.worker, deadline_ns))
-            busy = true;
-        worker_stats_read(driver->base.worker, &after);
-        if (after.visits != before.visits)
-            busy = true;
+        driver->frozen = frozen;
+        if (!frozen)
+            sim_rouse(driver);
     }
-    return busy;
 }
 
-bool sim_world_turn(struct sim_world *world, uint64_t deadline_ns)
-{
-    bool busy = turn_all(world, deadline_ns);
+/* ---- Life ------------------------------------------------------------------ */
 
-    if (busy)
-        world->now_ns += SIM_ROUND_NS;
-    else
-        sim_world_advance(world);
-    return busy;
+struct sim_world *sim_world_new(uint64_t seed)
+{
+    struct sim_world *world = sim_must(calloc(1, sizeof(*world)));
+
+    world->random = seed;
+    world->now_ns = SIM_NOW_FIRST_NS;
+    sim_host_init(&world->first_host, world);
+    sim_host_init(&world->limbo, world);
+    world->limbo.up = false;
+    world->settling = &world->first_host;
+    return world;
 }
 
-bool sim_world_run(struct sim_world *world, bool (*until)(void *argument), void *argument, uint64_t virtual_ns_max)
+void sim_world_free(struct sim_world *world)
 {
-    uint64_t end_ns = world->now_ns + virtual_ns_max;
-
-    while (until == NULL || !until(argument)) {
-        if (world->now_ns >= end_ns)
-            return false;
-        sim_world_turn(world, end_ns);
+    assert(world->drivers.count == 0);
+    for (unsigned i = 0; i < world->socket_count; i++) /* released, and never adopted */
+        if (world->sockets[i] != NULL)
+            sim_socket_free(world, world->sockets[i], DRIVER_CLOSE_RESET);
+    for (unsigned i = 0; i < world->host_count; i++) {
+        free(world->hosts[i]->listeners);
+        free(world->hosts[i]);
     }
-    return true;
+    free(world->first_host.listeners);
+    free(world->limbo.listeners);
+    free(world->hosts);
+    free(world->events);
+    free(world->drivers.drivers);
+    free(world->runnable.drivers);
+    free(world->turned.drivers);
+    free(world->sockets);
+    free(world);
+}
+
+void sim_world_watch(struct sim_world *world, void (*turned)(void *argument, struct worker *worker), void *argument)
+{
+    world->watch = turned;
+    world->watch_argument = argument;
+}
+
+uint64_t sim_world_now_ns(const struct sim_world *world)
+{
+    return world->now_ns;
+}
+
+uint64_t sim_world_trace(const struct sim_world *world)
+{
+    return world->trace;
+}
+
+void sim_world_stats_read(const struct sim_world *world, struct sim_world_stats *out)
+{
+    *out = world->stats;
 }
