@@ -42,7 +42,8 @@ void sim_queue_clear(struct sim_queue *queue)
 
 static uint64_t latency(struct sim_world *world, const struct sim_host *from, const struct sim_host *to)
 {
-    uint64_t jitter_ns = from->link.jitter_ns + to->link.jitter_ns, sum_ns = from->link.latency_ns + to->link.latency_ns;
+    uint64_t jitter_ns = from->link.jitter_ns + to->link.jitter_ns;
+    uint64_t sum_ns = from->link.latency_ns + to->link.latency_ns;
 
     return from == to ? 0 : sum_ns + (jitter_ns > 0 ? sim_draw(world) % jitter_ns : 0);
 }
