@@ -28,6 +28,7 @@ struct campaign {
     json_t *missing;                   /* borrowed from the results */
     double begin_s, deadline_s;
     double planned_s, done_s;          /* runs without repeats: of all rows, and so far */
+    double repeats_s;                  /* what repeats took */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -136,13 +137,31 @@ static double left_s(const struct campaign *campaign)
     return campaign->deadline_s - bench_now_s();
 }
 
+/* How much longer it takes than was planned, without repeats. */
+static double slowness(const struct campaign *campaign)
+{
+    double spent_s = bench_now_s() - campaign->begin_s - campaign->repeats_s;
+
+    return campaign->done_s > 0 ? fmax(1, spent_s / campaign->done_s) : 1;
+}
+
 /* Whether a run may be done again and the rest will still fit. */
 static bool affordable(const struct campaign *campaign, double run_s)
 {
-    double spent_s = bench_now_s() - campaign->begin_s;
-    double slowness = campaign->done_s > 0 ? fmax(1, spent_s / campaign->done_s) : 1;
+    return (campaign->planned_s - campaign->done_s + run_s) * slowness(campaign) < left_s(campaign);
+}
 
-    return (campaign->planned_s - campaign->done_s + run_s) * slowness < left_s(campaign);
+/* Where not all runs will fit, each row has fewer: that says more than none of the
+ * last ones. */
+static unsigned affordable_runs(const struct campaign *campaign, const struct plan_row *row)
+{
+    unsigned runs = plan_runs(row, &campaign->options->mode);
+    double needed_s = (campaign->planned_s - campaign->done_s) * slowness(campaign);
+    double part = needed_s > 0 ? left_s(campaign) / needed_s : 1;
+
+    if (part >= 1)
+        return runs;
+    return part * runs > 1 ? (unsigned)(part * runs) : 1;
 }
 
 /* One run, again while it is disturbed, as often as there is leave and time; the
@@ -155,10 +174,12 @@ static void run_undisturbed(struct campaign *campaign, const struct runner_reque
     runner_run(request, result);
     for (unsigned i = 0; i < campaign->options->repeats && result->ok && runner_is_disturbed(result); i++) {
         struct runner_result again;
+        double begin_s = bench_now_s();
 
         if (interrupted || !affordable(campaign, run_s))
             return;
         runner_run(request, &again);
+        campaign->repeats_s += bench_now_s() - begin_s;
         again.repeats = result->repeats = i + 1;
         if (again.ok && again.foreign + again.steal < result->foreign + result->steal) {
             struct runner_result worse = *result;
@@ -251,9 +272,8 @@ static void count_row_calls(struct campaign *campaign, const struct plan_row *ro
 
 /* Whoever goes first goes last in the next round. */
 static void run_round(struct campaign *campaign, const struct plan_row *row, const struct plan_series *series,
-                      size_t count, unsigned round, json_t *out)
+                      size_t count, unsigned round, unsigned runs, json_t *out)
 {
-    unsigned runs = plan_runs(row, &campaign->options->mode);
     double run_s = plan_run_s(row, &campaign->options->mode);
 
     for (size_t i = 0; i < count; i++) {
@@ -288,11 +308,13 @@ static void run_row(struct campaign *campaign, const struct plan_row *row)
 {
     struct plan_series series[PLAN_SERIES_MAX];
     size_t count = row_series(campaign, row, series);
-    unsigned rounds = plan_runs(row, &campaign->options->mode) + CAMPAIGN_FAILURES_MAX; /* for runs that fail */
+    unsigned runs = affordable_runs(campaign, row);
+    double end_s = campaign->done_s + plan_row_s(row, &campaign->options->mode, count);
     json_t *out = results_row(campaign->results, row);
 
-    for (unsigned round = 0; round < rounds && count > 0; round++)
-        run_round(campaign, row, series, count, round, out);
+    for (unsigned round = 0; round < runs + CAMPAIGN_FAILURES_MAX && count > 0; round++) /* for runs that fail */
+        run_round(campaign, row, series, count, round, runs, out);
+    campaign->done_s = end_s;
     count_row_calls(campaign, row, out);
     json_object_set_new(out, "done", json_boolean(note_row(campaign, row, series, count, out)));
     progress_row(row, out);
@@ -309,6 +331,12 @@ static bool selected(const struct campaign *campaign, const struct plan_row *row
     return plan_selected(row, &options->mode, options->patterns, options->pattern_count);
 }
 
+static bool was_done(const struct campaign *campaign, const struct plan_row *row)
+{
+    return json_is_true(json_object_get(results_find_row(campaign->results, row->name), "done"));
+}
+
+/* Roughly how long what is left takes. */
 static double plan_all_s(const struct campaign *campaign)
 {
     const struct plan_row *rows;
@@ -317,7 +345,7 @@ static double plan_all_s(const struct campaign *campaign)
     double sum_s = 0;
 
     for (size_t i = 0; i < count; i++) {
-        if (selected(campaign, &rows[i]))
+        if (selected(campaign, &rows[i]) && !was_done(campaign, &rows[i]))
             sum_s += plan_row_s(&rows[i], &campaign->options->mode, row_series(campaign, &rows[i], series));
     }
     return sum_s;
@@ -339,11 +367,9 @@ static bool run_rows(struct campaign *campaign)
     size_t count = plan_rows(&rows);
 
     for (size_t i = 0; i < count; i++) {
-        const json_t *before = results_find_row(campaign->results, rows[i].name);
-
         if (!selected(campaign, &rows[i]))
             continue;
-        if (json_is_true(json_object_get(before, "done"))) {
+        if (was_done(campaign, &rows[i])) {
             progress_line("%s: done before", rows[i].name);
             continue;
         }
@@ -444,6 +470,7 @@ json_t *campaign_run(const struct campaign_options *options, const struct machin
         json_decref(campaign.results);
         return NULL;
     }
+    campaign.begin_s = bench_now_s();
     campaign.planned_s = plan_all_s(&campaign);
     progress_line("about %.0f minutes, at most %.0f", ceil(campaign.planned_s / 60), options->minutes);
     if (run_rows(&campaign)) {

@@ -267,6 +267,18 @@ TEST(Run, MarksAndRepeatsWhatOthersDisturb)
     EXPECT_NE(run.printed.find("disturbed"), std::string::npos);
 }
 
+TEST(Run, GivesEachRowFewerRunsWhereTimeIsShort)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--runs 90 --minutes 0.1 --row rr-32-1 --row rr-1k-1 --row rtt"), 3)
+        << run.printed;
+    EXPECT_FALSE(run.complete());
+    EXPECT_GE(run.number("runs"), 1) << run.printed;
+    EXPECT_LE(run.number("runs"), 6) << "a third of the six seconds";
+    EXPECT_EQ(run.missing(), "out of time");
+}
+
 TEST(Run, ResumesByRow)
 {
     Bench run;
