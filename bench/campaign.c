@@ -103,11 +103,13 @@ static void add_references(struct campaign *campaign)
 {
     const json_t *ours = json_object_get(json_object_get(campaign->results, "sides"), "ours");
     const char *spin = strstr(results_string(ours, "waiting"), "spin ");
+    int spin_us = spin != NULL ? RAW_SPINS * atoi(spin + 5) : 0;
     char arguments[64];
 
-    snprintf(arguments, sizeof(arguments), "raw --spin %d", spin != NULL ? RAW_SPINS * atoi(spin + 5) : 0);
+    snprintf(arguments, sizeof(arguments), "raw --spin %d", spin_us);
     (void)add_spec(campaign, "raw", programs_own(arguments)); /* else skipped, and named */
-    (void)add_spec(campaign, "raw-aead", programs_own("raw --aead"));
+    snprintf(arguments, sizeof(arguments), "raw --aead --spin %d", spin_us);
+    (void)add_spec(campaign, "raw-aead", programs_own(arguments));
     (void)add_spec(campaign, "crypto", programs_own("raw"));
 }
 

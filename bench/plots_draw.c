@@ -215,8 +215,8 @@ static void write_head(const struct picture *picture)
     const struct plots_plot *plot = picture->plot;
     FILE *script = picture->script;
 
-    fprintf(script, "set terminal svg size %d,%d dynamic noenhanced standalone font 'system-ui,sans-serif,12'%s\n",
-            WIDTH_PX, height_of(picture), picture->paper ? " background '#ffffff'" : "");
+    fprintf(script, "set terminal svg size %d,%d %s noenhanced standalone font 'system-ui,sans-serif,12'%s\n",
+            WIDTH_PX, height_of(picture), picture->paper ? "fixed" : "dynamic", picture->paper ? " background '#ffffff'" : "");
     fputs("set encoding utf8\nunset key\nset border 1 lc rgb '#909090'\n"
           "set grid y lc rgb '#909090' lt 1 lw 0.5 dt (2,4)\nset tics nomirror scale 0 textcolor rgb '#606060'\n"
           "set style fill solid 1 noborder\n", script);

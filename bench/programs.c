@@ -36,12 +36,13 @@ const char *programs_own(const char *arguments)
 size_t programs_ours(struct side_spec out[PROGRAMS_OURS], const char *ours)
 {
     static const char *const names[PROGRAMS_OURS] = {"ours", "ours-epoll", "ours-2w", "raw", "raw-aead", "crypto"};
-    const char *arguments[PROGRAMS_OURS] = {"serve", "serve --driver epoll", "serve --workers 2", "raw", "raw --aead",
-                                            "raw"};
-    char spinning[64];
+    const char *arguments[PROGRAMS_OURS] = {"serve", "serve --driver epoll", "serve --workers 2", NULL, NULL, "raw"};
+    char raw[64], sealed[64];
 
-    snprintf(spinning, sizeof(spinning), "raw --spin %d", SPIN_US);
-    arguments[3] = spinning;
+    snprintf(raw, sizeof(raw), "raw --spin %d", SPIN_US);
+    snprintf(sealed, sizeof(sealed), "raw --aead --spin %d", SPIN_US);
+    arguments[3] = raw;
+    arguments[4] = sealed;
     for (size_t i = 0; i < PROGRAMS_OURS; i++)
         out[i] = (struct side_spec){.name = names[i], .command = programs_own(arguments[i]), .cpu = -1};
     if (ours != NULL)
