@@ -47,6 +47,8 @@ bool plots_available(void)
     return system("command -v gnuplot >/dev/null 2>&1") == 0;
 }
 
+#define OWN_TITLE "<title>Gnuplot</title>" /* what gnuplot calls each picture */
+
 /* ---- What there is -------------------------------------------------------------------- */
 
 static const json_t *figure_of(const struct picture *picture, size_t group, const char *program)
@@ -216,7 +218,8 @@ static void write_head(const struct picture *picture)
     FILE *script = picture->script;
 
     fprintf(script, "set terminal svg size %d,%d %s noenhanced standalone font 'system-ui,sans-serif,12'%s\n",
-            WIDTH_PX, height_of(picture), picture->paper ? "fixed" : "dynamic", picture->paper ? " background '#ffffff'" : "");
+            WIDTH_PX, height_of(picture), picture->paper ? "fixed" : "dynamic",
+            picture->paper ? " background '#ffffff'" : "");
     fputs("set encoding utf8\nunset key\nset border 1 lc rgb '#909090'\n"
           "set grid y lc rgb '#909090' lt 1 lw 0.5 dt (2,4)\nset tics nomirror scale 0 textcolor rgb '#606060'\n"
           "set style fill solid 1 noborder\n", script);
@@ -375,8 +378,8 @@ static size_t identifier_at(const char *text)
 }
 
 /* Only the element: HTML has no use for a prologue.  Its identifiers get a prefix,
- * as a page holds many of them. */
-static char *take_element(const char *svg, const char *prefix)
+ * as a page holds many of them, and it gets its own title. */
+static char *take_element(const char *svg, const struct plots_plot *plot)
 {
     const char *begin = strstr(svg, "<svg"), *end = begin != NULL ? strstr(begin, "</svg>") : NULL;
     char *text = NULL;
@@ -387,13 +390,17 @@ static char *take_element(const char *svg, const char *prefix)
         return NULL;
     end += strlen("</svg>");
     while (begin < end) {
-        size_t length = identifier_at(begin);
+        size_t length = identifier_at(begin), own = strlen(OWN_TITLE);
 
-        if (length > 0)
-            fprintf(out, "%.*s%s-", (int)length, begin, prefix);
-        else
-            fputc(*begin, out);
-        begin += length > 0 ? length : 1;
+        if (length > 0) {
+            fprintf(out, "%.*s%s-", (int)length, begin, plot->name);
+            begin += length;
+        } else if (strncmp(begin, OWN_TITLE, own) == 0) {
+            fprintf(out, "<title>%s</title>", plot->title);
+            begin += own;
+        } else {
+            fputc(*begin++, out);
+        }
     }
     if (fclose(out) == 0)
         return text;
@@ -401,7 +408,7 @@ static char *take_element(const char *svg, const char *prefix)
     return NULL;
 }
 
-static char *run_gnuplot(const char *path, const char *prefix)
+static char *run_gnuplot(const char *path, const struct plots_plot *plot)
 {
     char command[256], *svg = malloc(PLOTS_SVG_BYTES_MAX), *element = NULL;
     FILE *output;
@@ -413,7 +420,7 @@ static char *run_gnuplot(const char *path, const char *prefix)
         length = fread(svg, 1, PLOTS_SVG_BYTES_MAX - 1, output);
         svg[length] = '\0';
         if (pclose(output) == 0)
-            element = take_element(svg, prefix);
+            element = take_element(svg, plot);
     }
     free(svg);
     return element;
@@ -442,7 +449,7 @@ char *plots_draw(const json_t *results, const struct plots_plot *plot, bool pape
         return NULL;
     write_script(&picture);
     if (fclose(picture.script) == 0)
-        svg = run_gnuplot(path, plot->name);
+        svg = run_gnuplot(path, plot);
     unlink(path);
     return svg;
 }
