@@ -1,5 +1,6 @@
 #include "actors/api_runtime.h"
 
+#include "actors/depot.h"
 #include "actors/local.h"
 #include "actors/text.h"
 #include "crypto/crypto.h"
@@ -23,6 +24,11 @@ int api_runtime_new(struct p2p_runtime **out, struct runtime_config *config, str
     struct p2p_runtime *runtime = calloc(1, sizeof(*runtime));
     if (!runtime)
         return P2P_ERR_CALL_NOMEM;
+    runtime->depot = depot_new();
+    if (!runtime->depot) {
+        free(runtime);
+        return P2P_ERR_CALL_NOMEM;
+    }
     config->local_new = local_new;
     config->local_free = local_free;
     config->error_text = why;
@@ -36,6 +42,7 @@ int api_runtime_new(struct p2p_runtime **out, struct runtime_config *config, str
                  why[0] ? why : p2p_error_string(error));
     }
     if (error) {
+        depot_free(runtime->depot);
         free(runtime);
         return error;
     }
@@ -66,6 +73,7 @@ void p2p_runtime_free(struct p2p_runtime *runtime)
         return;
     assert(__atomic_load_n(&runtime->nodes, __ATOMIC_ACQUIRE) == 0);
     runtime_free(runtime->runtime);
+    depot_free(runtime->depot);
     free(runtime);
 }
 

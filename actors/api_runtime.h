@@ -7,6 +7,7 @@
 /* The public runtime. */
 struct p2p_runtime {
     struct runtime *runtime;
+    struct depot *depot;
     uint32_t placed; /* atomic: nodes so far, to spread their single actors over the workers */
     uint32_t nodes;  /* atomic: not freed yet */
 };

@@ -92,6 +92,7 @@ static int make_runtime(struct p2p_node *node, struct p2p_runtime *given, struct
     }
     own->runtime = given ? given : node->own_runtime;
     node->runtime = own->runtime->runtime;
+    node->depot = own->runtime->depot;
     __atomic_add_fetch(&own->runtime->nodes, 1, __ATOMIC_RELAXED);
     own->home = __atomic_fetch_add(&own->runtime->placed, 1, __ATOMIC_RELAXED) % runtime_workers(node->runtime);
     return 0;

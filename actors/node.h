@@ -105,6 +105,7 @@ struct p2p_node {
     struct peer_id id;
     char id_text[PEER_ID_TEXT_SIZE];
     uint64_t hash_seed;
+    struct depot *depot; /* the runtime's */
     struct registry *registry;
     struct app *app;
     struct memory *memory;

@@ -66,6 +66,11 @@ struct registry *registry_new(struct p2p_node *node, uint64_t hash_seed)
     return registry;
 }
 
+static struct depot *depot_of(const struct registry *registry)
+{
+    return registry->node->depot;
+}
+
 /* ---- peers ---- */
 
 static struct peer *find_peer(struct registry *registry, const struct peer_id *id)
@@ -75,13 +80,15 @@ static struct peer *find_peer(struct registry *registry, const struct peer_id *i
 
 static struct peer *add_peer(struct registry *registry, const struct peer_id *id)
 {
-    struct peer *peer = registry->peer_count < REGISTRY_PEERS_MAX ? calloc(1, sizeof(*peer)) : NULL;
+    struct peer *peer = NULL;
 
+    if (registry->peer_count < REGISTRY_PEERS_MAX)
+        peer = depot_take(depot_of(registry), sizeof(*peer));
     if (!peer)
         return NULL;
     peer->link.id = *id;
     if (peer_table_add(&registry->peers, &peer->link)) {
-        free(peer);
+        depot_give(depot_of(registry), peer, sizeof(*peer));
         return NULL;
     }
     peer->previous = registry->tail;
@@ -139,8 +146,13 @@ static void settle_awaiters(struct peer *peer)
 static void free_peer(struct registry *registry, struct peer *peer, int error)
 {
     finish_awaiters(peer, error);
-    registry_told_clear(&peer->told, &registry->interns);
-    free(peer);
+    registry_told_clear(&peer->told, &registry->interns, depot_of(registry));
+    depot_give(depot_of(registry), peer, sizeof(*peer));
+}
+
+static void connection_free(struct registry *registry, struct connection *connection)
+{
+    depot_give(depot_of(registry), connection, sizeof(*connection) + connection->remote_length);
 }
 
 void registry_free(struct registry *registry)
@@ -152,7 +164,7 @@ void registry_free(struct registry *registry)
         while (peer->connections) {
             struct connection *connection = peer->connections;
             peer->connections = connection->next;
-            free(connection);
+            connection_free(registry, connection);
         }
         unlink_peer(registry, peer);
         free_peer(registry, peer, P2P_ERR_NODE_CLOSING);
@@ -177,9 +189,9 @@ static void tell_app(struct registry *registry, enum p2p_event_type type, const 
 
 /* ---- connections ---- */
 
-static struct connection *connection_new(const struct registry_connection *from)
+static struct connection *connection_new(struct registry *registry, const struct registry_connection *from)
 {
-    struct connection *connection = calloc(1, sizeof(*connection) + from->remote.length);
+    struct connection *connection = depot_take(depot_of(registry), sizeof(*connection) + from->remote.length);
 
     if (!connection)
         return NULL;
@@ -217,7 +229,7 @@ static int add_locked(struct registry *registry, struct connection *connection, 
 
 int registry_add(struct registry *registry, const struct registry_connection *from)
 {
-    struct connection *connection = connection_new(from);
+    struct connection *connection = connection_new(registry, from);
 
     if (!connection)
         return P2P_ERR_CALL_NOMEM;
@@ -225,7 +237,7 @@ int registry_add(struct registry *registry, const struct registry_connection *fr
     int error = add_locked(registry, connection, &from->id);
     pthread_mutex_unlock(&registry->mutex);
     if (error)
-        free(connection);
+        connection_free(registry, connection);
     return error;
 }
 
@@ -247,7 +259,7 @@ void registry_remove(struct registry *registry, struct actor_ref session, const 
     if (at) {
         struct connection *connection = *at;
         *at = connection->next;
-        free(connection);
+        connection_free(registry, connection);
         registry->connection_count--;
         if (--peer->connection_count == 0) {
             unlink_peer(registry, peer);
@@ -282,7 +294,7 @@ void registry_identified(struct registry *registry, struct actor_ref session, co
     if (at) {
         bool first = !peer->told.agent;
         connection_remote(*at, &remote);
-        if (registry_told_set(&peer->told, &registry->interns, result, &peer->link.id, &remote) == 0) {
+        if (registry_told_set(&peer->told, &registry->interns, depot_of(registry), result, &peer->link.id, &remote) == 0) {
             (*at)->identified = true;
             if (first)
                 tell_app(registry, P2P_EVENT_PEER_IDENTIFIED, id, 0, NULL);

@@ -112,8 +112,8 @@ void registry_told_settle(struct registry_told *told, const struct peer_id *id)
     told->record = NULL;
 }
 
-int registry_told_set(struct registry_told *told, struct interns *interns, const struct identify_result *result,
-                      const struct peer_id *id, const struct multiaddr *remote)
+int registry_told_set(struct registry_told *told, struct interns *interns, struct depot *depot,
+                      const struct identify_result *result, const struct peer_id *id, const struct multiaddr *remote)
 {
     uint8_t addresses[REGISTRY_ADDRESSES_BYTES_MAX];
     char protocols[REGISTRY_PROTOCOLS_BYTES_MAX];
@@ -123,27 +123,27 @@ int registry_told_set(struct registry_told *told, struct interns *interns, const
         .agent = intern_ref(interns, result->agent_version, strlen(result->agent_version)),
         .version = intern_ref(interns, result->protocol_version, strlen(result->protocol_version)),
         .protocols = intern_ref(interns, protocols, protocols_bytes),
-        .addresses = malloc(addresses_bytes > 0 ? addresses_bytes : 1),
+        .addresses = depot_take(depot, addresses_bytes),
         .addresses_bytes = (uint32_t)addresses_bytes,
         .key_type = key_type_of(result, id),
     };
 
     if (!fresh.agent || !fresh.version || !fresh.protocols || !fresh.addresses || keep_record(&fresh, result) != 0) {
-        registry_told_clear(&fresh, interns);
+        registry_told_clear(&fresh, interns, depot);
         return P2P_ERR_CALL_NOMEM;
     }
     memcpy(fresh.addresses, addresses, addresses_bytes);
-    registry_told_clear(told, interns);
+    registry_told_clear(told, interns, depot);
     *told = fresh;
     return 0;
 }
 
-void registry_told_clear(struct registry_told *told, struct interns *interns)
+void registry_told_clear(struct registry_told *told, struct interns *interns, struct depot *depot)
 {
     intern_unref(interns, told->agent);
     intern_unref(interns, told->version);
     intern_unref(interns, told->protocols);
-    free(told->addresses);
+    depot_give(depot, told->addresses, told->addresses_bytes);
     free(told->record);
     memset(told, 0, sizeof(*told));
 }

@@ -1,6 +1,7 @@
 #ifndef ACTORS_REGISTRY_IDENTITY_H
 #define ACTORS_REGISTRY_IDENTITY_H
 
+#include "actors/depot.h"
 #include "actors/intern.h"
 #include "actors/registry.h"
 #include "net/identify.h"
@@ -28,9 +29,9 @@ static_assert(IDENTIFY_DEFERRED_RECORD_BYTES_MAX <= UINT16_MAX, "record_bytes");
 /* Replaces what was told before.  Addresses that a peer at `remote` should not
  * name, and what is over the bounds, are left out.  0 or P2P_ERR_CALL_NOMEM:
  * then nothing has changed. */
-int registry_told_set(struct registry_told *told, struct interns *interns, const struct identify_result *result,
-                      const struct peer_id *id, const struct multiaddr *remote);
-void registry_told_clear(struct registry_told *told, struct interns *interns);
+int registry_told_set(struct registry_told *told, struct interns *interns, struct depot *depot,
+                      const struct identify_result *result, const struct peer_id *id, const struct multiaddr *remote);
+void registry_told_clear(struct registry_told *told, struct interns *interns, struct depot *depot);
 bool registry_told_speaks(const struct registry_told *told, const char *protocol);
 /* Opens the record that is not opened yet, and lets go of it.  Nothing hangs on it but whether we say that it was
  * valid, and opening takes as long as a quarter of a handshake: so not while connections come in. */

@@ -67,12 +67,14 @@ struct RegistryTest : testing::Test {
     void SetUp() override
     {
         node.app = app_new(&error);
+        node.depot = depot_new();
         registry = node.registry = registry_new(&node, 42);
     }
 
     void TearDown() override
     {
         registry_free(registry);
+        depot_free(node.depot); /* asserts that nothing is left */
         app_free(node.app);
     }
 
@@ -291,14 +293,14 @@ TEST_F(RecordTest, IsLetGoOnceItWasOpened)
     first.result.record_deferred = true;
     first.result.record_seq = 77;
     first.result.signed_record = {sealed.data(), sealed.size()};
-    ASSERT_EQ(registry_told_set(&told, &interns, &first.result, &id, &remote), 0);
+    ASSERT_EQ(registry_told_set(&told, &interns, node.depot, &first.result, &id, &remote), 0);
     ASSERT_NE(told.record, nullptr);
     EXPECT_FALSE(told.signed_record);
     registry_told_settle(&told, &id);
     EXPECT_EQ(told.record, nullptr); /* its memory is gone, what it said is not */
     EXPECT_TRUE(told.signed_record);
     EXPECT_EQ(told.record_seq, 77u);
-    registry_told_clear(&told, &interns);
+    registry_told_clear(&told, &interns, node.depot);
     intern_fini(&interns);
 }
 
