@@ -28,8 +28,9 @@ struct region {
 struct slab {
     struct block *partial[SIZES];
     struct object *empty; /* blocks that nobody uses, touched */
-    struct object *cold;  /* and those whose pages went back */
     unsigned empty_count;
+    void **cold;          /* and those whose pages went back */
+    size_t cold_count, cold_capacity;
     struct region *regions;
     uint8_t *fresh, *fresh_end; /* what is left of the newest region */
     uint64_t blocks;
@@ -50,6 +51,7 @@ void slab_free(struct slab *slab)
         munmap(region->mapping, region->bytes);
         free(region);
     }
+    free(slab->cold);
     free(slab);
 }
 
@@ -74,12 +76,12 @@ static int region_add(struct slab *slab)
 
 static void *block_take(struct slab *slab)
 {
-    struct object *block = slab->empty ? slab->empty : slab->cold;
-    if (slab->empty) {
+    struct object *block = slab->empty;
+    if (block) {
         slab->empty = block->next;
         slab->empty_count--;
-    } else if (slab->cold) {
-        slab->cold = block->next;
+    } else if (slab->cold_count > 0) {
+        block = slab->cold[--slab->cold_count];
     } else {
         if (slab->fresh == slab->fresh_end && region_add(slab))
             return NULL;
@@ -91,21 +93,32 @@ static void *block_take(struct slab *slab)
     return block;
 }
 
-/* The first word of a block that went back is written again to chain it: one
- * page of four stays. */
+/* A list of their own: a link inside them would keep a page of each. */
+static bool cold_reserve(struct slab *slab)
+{
+    if (slab->cold_count < slab->cold_capacity)
+        return true;
+    size_t capacity = slab->cold_capacity ? slab->cold_capacity * 2 : SLAB_REGION_BYTES / SLAB_BLOCK_BYTES;
+    void **cold = realloc(slab->cold, capacity * sizeof(*cold));
+    if (!cold)
+        return false;
+    slab->cold = cold;
+    slab->cold_capacity = capacity;
+    return true;
+}
+
 static void block_give(struct slab *slab, void *memory)
 {
     struct object *block = memory;
     slab->blocks--;
-    if (slab->empty_count < SLAB_EMPTY_BLOCKS_KEPT) {
-        block->next = slab->empty;
-        slab->empty = block;
-        slab->empty_count++;
+    if (slab->empty_count >= SLAB_EMPTY_BLOCKS_KEPT && cold_reserve(slab)) {
+        madvise(memory, SLAB_BLOCK_BYTES, MADV_DONTNEED);
+        slab->cold[slab->cold_count++] = memory;
         return;
     }
-    madvise((uint8_t *)memory + 4096, SLAB_BLOCK_BYTES - 4096, MADV_DONTNEED);
-    block->next = slab->cold;
-    slab->cold = block;
+    block->next = slab->empty;
+    slab->empty = block;
+    slab->empty_count++;
 }
 
 void *slab_block(struct slab *slab)
