@@ -248,18 +248,23 @@ static void on_probe(struct sim_socket *from)
 
 /* ---- Connecting ------------------------------------------------------------------ */
 
+static void learn(struct sim_socket *from)
+{
+    from->known = true;
+    from->asking = false;
+    sim_socket_ready(from);
+}
+
 static void answer(struct sim_socket *from, int result, uint64_t delay_ns)
 {
     struct sim_world *world = from->host->world;
 
-    from->asking = false;
     from->retry_ns = 0;
     from->connected = result;
     if (result == -ECONNREFUSED)
         world->stats.refused++;
     if (delay_ns == 0) {
-        from->known = true;
-        sim_socket_ready(from);
+        learn(from);
     } else {
         sim_event_socket(world, SIM_EVENT_CONNECTED, from, world->now_ns + delay_ns);
     }
@@ -352,8 +357,7 @@ void sim_link_event(struct sim_world *world, const struct sim_event *event)
         on_syn(socket);
         break;
     case SIM_EVENT_CONNECTED:
-        socket->known = true;
-        sim_socket_ready(socket);
+        learn(socket);
         break;
     case SIM_EVENT_PROBE:
         on_probe(socket);
