@@ -582,11 +582,13 @@ static struct buffer *gather(struct session *session)
     return sealer.buffer;
 }
 
+/* One that failed is kept until its dialer has been told, at the end. */
 static void handshake_over(struct session *session)
 {
     struct session_handshake *handshake = session->handshake;
 
-    if (handshake != NULL && session->phase >= SESSION_OPEN && handshake->out.bytes == 0 &&
+    if (handshake != NULL && session->phase >= SESSION_OPEN && actor_ref_is_none(handshake->dialer) &&
+        handshake->out.bytes == 0 &&
         handshake->muxer_out.bytes == 0 && handshake->deferred.bytes == 0 &&
         multistream_done(&handshake->select))
         session_handshake_free(session);

@@ -58,4 +58,21 @@ TEST_P(RefusalTest, AConnectionMoreThanAPeerMayHaveIsSentAway)
     EXPECT_TRUE(b.reaches("connections", 1));
 }
 
+/* A node that is closing takes no more connections, and then whoever dials must hear of it, too. */
+TEST_P(RefusalTest, ANodeClosesHoweverFarItsDialIs)
+{
+    enum { STEPS = 60 }; /* more than a dial takes */
+    Node listening(runtime);
+    listening.start();
+    for (int steps = 0; steps < STEPS; steps++) {
+        Node dialling(runtime);
+        dialling.start();
+        ASSERT_EQ(p2p_node_connect_start(dialling.node, 1, listening.address().c_str(), TEST_PATIENCE_MS,
+                                         &dialling.text), 0) << dialling.text.text;
+        for (int i = 0; i < steps && !GetParam().threads; i++)
+            (void)p2p_runtime_turn(runtime, 0);
+        ASSERT_EQ(p2p_node_close(dialling.node, TEST_PATIENCE_MS), 0) << "after " << steps << " turns";
+    }
+}
+
 } // namespace
