@@ -12,7 +12,7 @@ enum { TIMED = LOAD_KEY_WARM | LOAD_KEY_SECONDS };
 
 static const struct load_work works[] = {
     {"bulk", LOAD_KEY_CONNECTIONS | LOAD_KEY_STREAMS | LOAD_KEY_DIRECTION | TIMED, 1, false, load_bulk},
-    {"handshake", LOAD_KEY_PARALLEL | TIMED, 32, true, load_handshakes},
+    {"handshake", LOAD_KEY_PARALLEL | LOAD_KEY_DISTINCT | TIMED, 32, true, load_handshakes},
     {"rtt", LOAD_KEY_RATE | LOAD_KEY_LOAD | TIMED, 32, true, load_requests},
     {"rr", LOAD_KEY_CONNECTIONS | LOAD_KEY_SIZE | LOAD_KEY_RATE | TIMED, 32, true, load_requests},
     {"streams", LOAD_KEY_INFLIGHT | LOAD_KEY_SIZE | TIMED, 1024, true, load_streams},
@@ -37,6 +37,7 @@ static const struct number {
     {"inflight", LOAD_KEY_INFLIGHT, 1, LOAD_STREAMS_MAX, true},
     {"size", LOAD_KEY_SIZE, 1, LOAD_SIZE_BYTES_MAX, true},
     {"load", LOAD_KEY_LOAD, 0, 1, true},
+    {"distinct", LOAD_KEY_DISTINCT, 0, 1, true},
     {"rate", LOAD_KEY_RATE, 0, LOAD_RATE_MAX, false},
     {"warm", LOAD_KEY_WARM, 0, LOAD_SECONDS_MAX, false},
     {"seconds", LOAD_KEY_SECONDS, 0, LOAD_SECONDS_MAX, false},
@@ -62,6 +63,9 @@ static void set_number(struct load_request *request, unsigned key, double value)
         break;
     case LOAD_KEY_LOAD:
         request->upload = value != 0;
+        break;
+    case LOAD_KEY_DISTINCT:
+        request->distinct = value != 0;
         break;
     case LOAD_KEY_RATE:
         request->rate = value;

@@ -53,6 +53,7 @@ enum load_key {
     LOAD_KEY_INFLIGHT = 1 << 7,
     LOAD_KEY_WARM = 1 << 8,
     LOAD_KEY_SECONDS = 1 << 9,
+    LOAD_KEY_DISTINCT = 1 << 10,
 };
 
 struct load_work {
@@ -68,7 +69,8 @@ struct load_request {
     const char *address;
     uint32_t connections, streams, parallel, inflight, size;
     enum load_direction direction;
-    bool upload; /* `load=1` */
+    bool upload;   /* `load=1` */
+    bool distinct; /* a new node for each connection */
     double rate, warm_s, seconds;
 };
 
@@ -136,6 +138,8 @@ bool load_fail(struct load *load, const char *format, ...) __attribute__((format
 bool load_open_ears(struct load *load);
 /* A runtime and `count` nodes. */
 bool load_make(struct load *load, uint32_t count);
+/* A new node instead of one that is closed: with a new identity, not connected. */
+bool load_renew(struct load_node *node);
 /* Connects all and waits until they are identified. */
 bool load_connect(struct load *load);
 /* Dials; the answer is an event. */

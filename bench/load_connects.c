@@ -12,12 +12,21 @@ enum {
     NODES_POLLED_MAX = 64,
 };
 
-static void begin(struct load_node *node)
+static void dial(struct load_node *node)
 {
     node->ok = node->connected = node->identified = false;
     node->since_ns = bench_now_ns();
     if (load_phase(node->load) != LOAD_OVER)
         (void)load_dial(node); /* if it cannot, the load says why */
+}
+
+/* The next one.  A node whose successor is to be another closes first, which is an event. */
+static void begin(struct load_node *node)
+{
+    if (node->load->request.distinct)
+        (void)p2p_node_close(node->node, 0);
+    else
+        dial(node);
 }
 
 /* Its end is an event. */
@@ -79,6 +88,8 @@ static void take_handshake_event(struct load_node *node, const struct p2p_event 
                (event->type == P2P_EVENT_CONNECT_FAILED && event->request == node->attempt)) {
         load_unit_failed(load, event->error);
         begin(node);
+    } else if (event->type == P2P_EVENT_NODE_CLOSED && load_phase(load) != LOAD_OVER && load_renew(node)) {
+        dial(node);
     }
 }
 

@@ -54,6 +54,23 @@ static bool make_runtime(struct load *load)
 
 static void take_connect_event(struct load_node *node, const struct p2p_event *event);
 
+static bool make_node(struct load_node *node)
+{
+    struct load *load = node->load;
+    struct p2p_error_text text = {""};
+
+    if (node_try(&node->node, load->runtime, NULL, &text) != 0)
+        return load_fail(load, "a node could not be made, beside %u: %s", load->node_count, text.text);
+    return load->polled || watch(load, p2p_node_event_fd(node->node), node);
+}
+
+bool load_renew(struct load_node *node)
+{
+    p2p_node_free(node->node); /* which closes the descriptor, if one is watched */
+    node->node = NULL;
+    return make_node(node);
+}
+
 bool load_make(struct load *load, uint32_t count)
 {
     load->on_event = take_connect_event;
@@ -64,13 +81,10 @@ bool load_make(struct load *load, uint32_t count)
         return false;
     while (load->node_count < count && !load->stopped) {
         struct load_node *node = &load->nodes[load->node_count];
-        struct p2p_error_text text = {""};
 
-        if (node_try(&node->node, load->runtime, NULL, &text) != 0)
-            return load_fail(load, "node %u of %u: %s", load->node_count + 1, count, text.text);
         node->load = load;
         node->index = load->node_count++;
-        if (!load->polled && !watch(load, p2p_node_event_fd(node->node), node))
+        if (!make_node(node))
             return false;
     }
     return !load->stopped;
@@ -82,7 +96,7 @@ static void take_events(struct load_node *node)
 {
     struct p2p_event event;
 
-    while (p2p_node_next_event(node->node, &event) == 0)
+    while (node->node != NULL && p2p_node_next_event(node->node, &event) == 0)
         node->load->on_event(node, &event);
 }
 
@@ -268,8 +282,10 @@ void load_close(struct load *load)
     __atomic_store_n(&load->phase, LOAD_OVER, __ATOMIC_RELAXED);
     if (load->epoll >= 0)
         await_streams(load);
-    for (uint32_t i = 0; i < load->node_count; i++)
-        (void)p2p_node_close(load->nodes[i].node, 0); /* all at the same time */
+    for (uint32_t i = 0; i < load->node_count; i++) {
+        if (load->nodes[i].node != NULL)
+            (void)p2p_node_close(load->nodes[i].node, 0); /* all at the same time */
+    }
     for (uint32_t i = 0; i < load->node_count; i++)
         p2p_node_free(load->nodes[i].node);
     if (load->runtime != NULL)

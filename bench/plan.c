@@ -27,6 +27,9 @@ static const struct plan_row rows[] = {
     {"handshake-50", "connect, 50 at a time", .work = PLAN_HANDSHAKE, .parallel = 50, .quick = true,
      .pairs = PLAN_SELF | PLAN_CROSS | PLAN_CRYPTO},
 
+    {"handshake-50-distinct", "connect, 50 at a time, each a peer not seen before", .work = PLAN_HANDSHAKE,
+     .parallel = 50, .distinct = true, .pairs = PLAN_SELF | PLAN_CROSS},
+
     {"rtt", "ping, one after the other", .work = PLAN_RTT, .quick = true, .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW},
     {"rtt-open", "ping, 1,000 a second", .work = PLAN_RTT, .rate = 1000, .pairs = PLAN_SELF | PLAN_RAW},
     {"rtt-load", "ping under an upload, 100 a second", .work = PLAN_RTT, .load = true, .rate = 100, .quick = true,
@@ -229,6 +232,7 @@ void plan_keys(char *out, size_t size, const struct plan_row *row, const struct 
     append(out, size, "size", row->size);
     append(out, size, "rate", row->rate / plan_diallers(row));
     append(out, size, "load", row->load);
+    append(out, size, "distinct", row->distinct);
     length = strlen(out);
     if (row->direction != NULL)
         snprintf(out + length, size - length, "%sdirection=%s", length > 0 ? " " : "", row->direction);

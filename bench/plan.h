@@ -48,6 +48,7 @@ struct plan_row {
     const char *direction;
     double rate;
     bool load;               /* rtt: with an upload beside it */
+    bool distinct;           /* handshake: each with a new identity */
     double seconds;          /* 0: the mode's */
     unsigned runs;           /* 0: the mode's */
     bool quick;              /* it is in the quick set */

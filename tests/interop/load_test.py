@@ -39,6 +39,7 @@ LOADS = (
     ("bulk", {"direction": "both", "connections": 3, "streams": 2}, None),
     ("handshake", {}, 1),
     ("handshake", {"parallel": 4}, 4),
+    ("handshake", {"parallel": 4, "distinct": 1}, 4),
     ("rtt", {}, 1),
     ("rtt", {"load": 1}, 1),
     ("rtt", {"rate": 40}, None),
@@ -57,7 +58,7 @@ WRONG = (
     "load rr ADDR connections=many", "load rr ADDR size=-1", "load rr ADDR rate=-1", "load rr ADDR seconds=0",
     "load rr ADDR warm=-0.1", "load rr ADDR warm=nan", "load rr ADDR streams=2", "load rr ADDR direction=up",
     "load bulk ADDR direction=sideways", "load bulk ADDR rate=5", "load rtt ADDR connections=2", "load rtt ADDR load=2",
-    "load handshake ADDR connections=2", "load streams ADDR connections=2", "load storm ADDR seconds=1",
+    "load handshake ADDR connections=2", "load handshake ADDR distinct=2", "load rr ADDR distinct=1", "load streams ADDR connections=2", "load storm ADDR seconds=1",
     "load storm ADDR warm=1", "load fanout ADDR", "load idle ADDR parallel=1", "about now",
 )
 LOST = (  # what goes on while the listener dies, and what must have failed then
@@ -69,6 +70,7 @@ LOST = (  # what goes on while the listener dies, and what must have failed then
     ("bulk", {"direction": "down"}, lambda failed: failed == 1),
     ("streams", {"inflight": 4}, lambda failed: failed >= 4),
     ("handshake", {"parallel": 2}, lambda failed: failed >= 2),
+    ("handshake", {"parallel": 2, "distinct": 1}, lambda failed: failed >= 2),
 )
 
 

@@ -32,7 +32,7 @@ type loadOptions struct {
 	connections, streams, parallel, inflight, size int
 	direction                                      string
 	rate                                           float64
-	load                                           bool
+	load, distinct                                 bool
 	warm, seconds                                  time.Duration
 }
 
@@ -43,7 +43,7 @@ var loadWorks = map[string]struct {
 	run   func(*load) error
 }{
 	"bulk":      {"warm seconds connections streams direction", false, (*load).bulk},
-	"handshake": {"warm seconds parallel", true, (*load).handshakes},
+	"handshake": {"warm seconds parallel distinct", true, (*load).handshakes},
 	"rtt":       {"warm seconds rate load", true, (*load).roundTrips},
 	"rr":        {"warm seconds connections size rate", true, (*load).requests},
 	"streams":   {"warm seconds inflight size", true, (*load).shortStreams},
@@ -66,6 +66,8 @@ func (o *loadOptions) set(key, value string) error {
 		o.direction = value
 	case key == "load" && (value == "0" || value == "1"):
 		o.load = value == "1"
+	case key == "distinct" && (value == "0" || value == "1"):
+		o.distinct = value == "1"
 	case key == "rate" && err == nil && n >= 0 && n <= 1e9:
 		o.rate = n
 	case key == "warm" && err == nil && n >= 0 && n <= secondsMax:
@@ -205,8 +207,9 @@ func (l *load) lost(err error) {
 }
 
 // repeat does units one after the other until the load is over: the next one as soon as the last is done, or with
-// `rate` when it is due.  `alive` says whether there is still something to do them on.
-func (l *load) repeat(counted *lane, pace *pacer, index int, unit func() error, alive func() bool) {
+// `rate` when it is due.  What `prepare` does before each, if anything, takes none of its time.  `alive` says whether
+// there is still something to do them on.
+func (l *load) repeat(counted *lane, pace *pacer, index int, prepare, unit func() error, alive func() bool) {
 	start := time.Now()
 	for i := 0; ; i++ {
 		if pace != nil {
@@ -215,7 +218,14 @@ func (l *load) repeat(counted *lane, pace *pacer, index int, unit func() error, 
 				return
 			}
 		}
-		err := unit()
+		var err error
+		if prepare != nil {
+			err = prepare()
+			start = time.Now()
+		}
+		if err == nil {
+			err = unit()
+		}
 		now := time.Now()
 		if l.over.Load() {
 			return

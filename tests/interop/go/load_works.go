@@ -39,16 +39,21 @@ var patientDials = libp2p.SwarmOpts(swarm.WithDialTimeout(dialTimeout), swarm.Wi
 // makeNodes makes nodes that listen nowhere, several at a time.
 func (l *load) makeNodes(count int) error {
 	l.nodes = make([]*loadNode, count)
-	return atATime(setupDials, count, func(i int) error {
-		sent := make(chan struct{}, 1)
-		watch := func(inner network.ResourceManager) network.ResourceManager { return &identifyWatch{inner, sent} }
-		h, err := l.program.newHost(watch, libp2p.NoListenAddrs, patientDials)
-		if err == nil {
-			handle(h, echoProtocol, serveEcho)
-			l.nodes[i] = &loadNode{host: h, sent: sent}
-		}
+	return atATime(setupDials, count, func(i int) (err error) {
+		l.nodes[i], err = l.makeNode()
 		return err
 	})
+}
+
+func (l *load) makeNode() (*loadNode, error) {
+	sent := make(chan struct{}, 1)
+	watch := func(inner network.ResourceManager) network.ResourceManager { return &identifyWatch{inner, sent} }
+	h, err := l.program.newHost(watch, libp2p.NoListenAddrs, patientDials)
+	if err != nil {
+		return nil, err
+	}
+	handle(h, echoProtocol, serveEcho)
+	return &loadNode{host: h, sent: sent}, nil
 }
 
 func (l *load) closeNodes() {
@@ -254,7 +259,7 @@ func (l *load) exchanges(id protocol.ID) error {
 	for i, counted := range l.newLanes(len(l.nodes)) {
 		node := l.nodes[i]
 		e := newExchanger(l.size, func() (network.Stream, error) { return l.open(node.host, l.target.ID, id) })
-		l.workers.Go(func() { l.repeat(counted, pace, i, e.exchange, node.alive) })
+		l.workers.Go(func() { l.repeat(counted, pace, i, nil, e.exchange, node.alive) })
 	}
 	return l.measure()
 }
@@ -287,7 +292,7 @@ func (l *load) shortStreams() error {
 	for _, counted := range l.newLanes(l.inflight) {
 		out, in := make([]byte, l.size), make([]byte, l.size)
 		l.workers.Go(func() {
-			l.repeat(counted, nil, 0, func() error { return l.shortStream(node, out, in) }, node.alive)
+			l.repeat(counted, nil, 0, nil, func() error { return l.shortStream(node, out, in) }, node.alive)
 		})
 	}
 	return l.measure()
@@ -383,47 +388,91 @@ func (l *load) storm() error {
 	return nil
 }
 
-// handshakes: a node connects, identifies and is identified, pings and disconnects, over and over.
+// handshaker is a node that connects, identifies and is identified, pings and disconnects.
+type handshaker struct {
+	*load
+	node       *loadNode
+	identified event.Subscription
+	gone       chan struct{}
+}
+
+func (l *load) newHandshaker(node *loadNode) (*handshaker, error) {
+	kinds := []any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerIdentificationFailed)}
+	identified, err := node.host.EventBus().Subscribe(kinds)
+	if err != nil {
+		return nil, err
+	}
+	h := &handshaker{l, node, identified, make(chan struct{}, 1)}
+	node.host.Network().Notify(&network.NotifyBundle{
+		DisconnectedF: func(network.Network, network.Conn) { signal(h.gone) },
+	})
+	return h, nil
+}
+
 func (l *load) handshakes() error {
+	always := func() bool { return true }
+	if l.distinct {
+		for _, counted := range l.newLanes(l.parallel) {
+			l.workers.Go(func() {
+				var h *handshaker
+				defer func() { h.close() }()
+				prepare := func() (err error) {
+					h.close()
+					h, err = l.freshHandshaker()
+					return err
+				}
+				l.repeat(counted, nil, 0, prepare, func() error { return h.handshake() }, always)
+			})
+		}
+		return l.measure()
+	}
 	if err := l.makeNodes(l.parallel); err != nil {
 		return err
 	}
 	for i, counted := range l.newLanes(l.parallel) {
-		node := l.nodes[i]
-		gone := make(chan struct{}, 1)
-		node.host.Network().Notify(&network.NotifyBundle{
-			DisconnectedF: func(network.Network, network.Conn) { signal(gone) },
-		})
-		kinds := []any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerIdentificationFailed)}
-		identified, err := node.host.EventBus().Subscribe(kinds)
+		h, err := l.newHandshaker(l.nodes[i])
 		if err != nil {
 			return err
 		}
-		l.workers.Go(func() {
-			unit := func() error {
-				forget(gone, node.sent)
-				return l.handshake(node, identified.Out(), gone)
-			}
-			l.repeat(counted, nil, 0, unit, func() bool { return true })
-		})
+		l.workers.Go(func() { l.repeat(counted, nil, 0, nil, h.handshake, always) })
 	}
 	return l.measure()
 }
 
-func (l *load) handshake(node *loadNode, identified <-chan any, gone chan struct{}) error {
-	ctx, cancel := context.WithTimeout(l.ctx, commandTimeout)
+func (l *load) freshHandshaker() (*handshaker, error) {
+	node, err := l.makeNode()
+	if err != nil {
+		return nil, err
+	}
+	h, err := l.newHandshaker(node)
+	if err != nil {
+		node.host.Close()
+	}
+	return h, err
+}
+
+func (h *handshaker) close() {
+	if h != nil {
+		h.identified.Close()
+		h.node.host.Close()
+	}
+}
+
+func (h *handshaker) handshake() error {
+	forget(h.gone, h.node.sent)
+	ctx, cancel := context.WithTimeout(h.ctx, commandTimeout)
 	defer cancel()
-	err := node.connect(ctx, l.target)
+	err := h.node.connect(ctx, h.target)
 	if err == nil {
-		err = l.greet(ctx, node, identified)
+		err = h.greet(ctx, h.node, h.identified.Out())
 	}
 	if err != nil {
-		l.giveUp(node)
+		h.giveUp(h.node)
 		return err
 	}
-	node.conn.Close()
+	h.node.conn.Close()
 	select {
-	case <-gone:
+	case <-h.gone:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

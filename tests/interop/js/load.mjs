@@ -1,7 +1,7 @@
 // The commands `about` and `load`, from their arguments to their answer.  The works: load_works.mjs.
 import { setMaxListeners } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { works } from './load_works.mjs'
+import { stop, works } from './load_works.mjs'
 
 const SECONDS_MAX = 1e6
 const SPARE_FILES = 64 // descriptors beside those of the connections
@@ -11,7 +11,7 @@ const PERCENTILES = { p50Us: 500, p90Us: 900, p99Us: 990, p999Us: 999, maxUs: 10
 // What each work takes, and whether its units have a latency.
 const KEYS = {
   bulk: { keys: 'warm seconds connections streams direction' },
-  handshake: { keys: 'warm seconds parallel', timed: true },
+  handshake: { keys: 'warm seconds parallel distinct', timed: true },
   rtt: { keys: 'warm seconds rate load', timed: true },
   rr: { keys: 'warm seconds connections size rate', timed: true },
   streams: { keys: 'warm seconds inflight size', timed: true },
@@ -22,6 +22,7 @@ const KEYS = {
 
 const count = text => /^\d+$/.test(text) && text >= 1 && text < 2 ** 31 ? Number(text) : undefined
 const number = (text, least, most) => text !== '' && text >= least && text <= most ? Number(text) : undefined
+const flag = text => ['0', '1'].includes(text) ? Number(text) : undefined
 const VALUES = {
   connections: count,
   streams: count,
@@ -29,7 +30,8 @@ const VALUES = {
   inflight: count,
   size: count,
   direction: text => ['up', 'down', 'both'].includes(text) ? text : undefined,
-  load: text => ['0', '1'].includes(text) ? Number(text) : undefined,
+  load: flag,
+  distinct: flag,
   rate: text => number(text, 0, 1e9),
   warm: text => number(text, 0, SECONDS_MAX),
   seconds: text => number(text, Number.MIN_VALUE, SECONDS_MAX)
@@ -48,6 +50,7 @@ function parse (work, pairs) {
     direction: 'up',
     rate: 0,
     load: 0,
+    distinct: 0,
     warm: 1,
     seconds: 5
   }
@@ -171,16 +174,6 @@ class Load {
 export function about () {
   const { version } = JSON.parse(readFileSync(new URL('node_modules/libp2p/package.json', import.meta.url), 'utf8'))
   return { implementation: 'js-libp2p', version, workers: 1, waiting: 'sleep' }
-}
-
-// Resets the streams that are still busy, and closes the node.
-async function stop (node) {
-  for (const connection of node.getConnections()) {
-    for (const stream of [...connection.streams]) {
-      stream.abort(new Error('over'))
-    }
-  }
-  await node.stop()
 }
 
 export async function load (program, work, address, ...pairs) {

@@ -31,12 +31,26 @@ async function atATime (limit, items, work) {
   return results
 }
 
+async function makeNode (load) {
+  const node = await load.program.newNode()
+  await serveEcho(node)
+  return node
+}
+
 async function makeNodes (load, count) {
   for (let i = 0; i < count; i++) {
-    const node = await load.program.newNode()
-    load.nodes.push(node)
-    await serveEcho(node)
+    load.nodes.push(await makeNode(load))
   }
+}
+
+// Resets the streams that are still busy, and closes the node.
+export async function stop (node) {
+  for (const connection of node.getConnections()) {
+    for (const stream of [...connection.streams]) {
+      stream.abort(new Error('over'))
+    }
+  }
+  await node.stop()
 }
 
 function identified (node) {
@@ -65,13 +79,18 @@ function open (load, connection, protocol) {
 }
 
 // Does units one after the other until the load is over: the next one as soon as the last is done, or when it is due.
-async function repeat (load, unit, isAlive, pace) {
+// What is prepared before each, if anything, takes none of its time.
+async function repeat (load, unit, isAlive, pace, prepare) {
   let start = performance.now()
   while (!load.over) {
     if (pace != null) {
       start = await pace.wait()
     }
     try {
+      if (prepare != null) {
+        await prepare()
+        start = performance.now()
+      }
       await unit()
       const now = performance.now()
       load.done(now - start)
@@ -319,10 +338,20 @@ async function shakeHands (load, node, watch, target) {
 
 async function handshake (load, address) {
   const target = multiaddr(address)
-  await makeNodes(load, load.settings.parallel)
-  for (const node of load.nodes) {
-    const watch = await watchIdentify(node)
-    repeat(load, () => within(HANDSHAKE_MS_MAX, shakeHands(load, node, watch, target)), () => true)
+  const { parallel, distinct } = load.settings
+  await makeNodes(load, parallel)
+  for (let i = 0; i < parallel; i++) {
+    let watch = await watchIdentify(load.nodes[i])
+    const unit = () => within(HANDSHAKE_MS_MAX, shakeHands(load, load.nodes[i], watch, target))
+    const renew = async () => {
+      await stop(load.nodes[i])
+      const node = load.nodes[i] = await makeNode(load)
+      watch = await watchIdentify(node)
+      if (load.over) { // nobody else will stop this one
+        await stop(node)
+      }
+    }
+    repeat(load, unit, () => true, null, distinct ? renew : null)
   }
   await load.measure()
 }

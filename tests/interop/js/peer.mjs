@@ -23,6 +23,7 @@ const COMMAND_SECONDS_MAX = 60
 const LEARNED_SECONDS_MAX = 10
 const LEARNED_MAX = 64 // what is kept of all that identify tells a program under load
 const CONNECT_MS_MAX = 60_000 // when thousands dial at once, the usual 5 to 10 s are few
+const PING_MS_MAX = 60_000 // when hundreds are busy, so are the usual 5 s in which a connection must answer
 const ACCEPT_BACKLOG = 4096
 
 // Forgets the oldest entries of a map.
@@ -67,6 +68,7 @@ async function newNode (options, listens) {
       addressDialTimeout: CONNECT_MS_MAX,
       inboundUpgradeTimeout: CONNECT_MS_MAX
     },
+    connectionMonitor: { pingTimeout: { minTimeout: PING_MS_MAX } },
     services: {
       identify: identify({ timeout: CONNECT_MS_MAX }),
       identifyPush: identifyPush(),

@@ -129,6 +129,7 @@ TEST(Plan, KeysAreThoseOfTheContract)
 {
     EXPECT_EQ(keys_of("bulk-up"), "connections=1 streams=1 direction=up warm=0.3 seconds=1");
     EXPECT_EQ(keys_of("handshake-50"), "parallel=50 warm=0.3 seconds=1");
+    EXPECT_EQ(keys_of("handshake-50-distinct"), "parallel=50 distinct=1 warm=0.3 seconds=1");
     EXPECT_EQ(keys_of("rtt-load"), "rate=100 load=1 warm=0.3 seconds=1");
     EXPECT_EQ(keys_of("rr-1k-10"), "connections=10 size=1024 warm=0.3 seconds=1");
     EXPECT_EQ(keys_of("streams-32"), "inflight=32 warm=0.3 seconds=1");

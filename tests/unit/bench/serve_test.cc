@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <chorus/p2p.h>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -7,9 +8,11 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <memory>
+#include <set>
 #include <string>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -258,6 +261,72 @@ TEST_P(ServeTest, ShakesHands)
 {
     expect_work("handshake", "");
     expect_work("handshake", "parallel=20");
+    expect_work("handshake", "parallel=20 distinct=1");
+}
+
+/* A node that remembers whom it met. */
+class Host
+{
+public:
+    Host()
+    {
+        struct p2p_error_text error;
+        struct p2p_config *config = p2p_config_new();
+        struct p2p_address address;
+        size_t count;
+
+        if (p2p_config_listen(config, "/ip4/127.0.0.1/tcp/0", &error) != 0 ||
+            p2p_node_new(&node, config, nullptr, &error) != 0 || p2p_node_start(node, &error) != 0 ||
+            p2p_node_addresses(node, &address, 1, &count) != 0)
+            abort();
+        p2p_config_free(config);
+        where = address.text;
+        guestbook = std::thread([this] { greet(); });
+    }
+    ~Host()
+    {
+        close();
+        p2p_node_free(node);
+    }
+    /* From here on nobody else is met. */
+    void close()
+    {
+        if (guestbook.joinable()) {
+            (void)p2p_node_close(node, -1);
+            guestbook.join();
+        }
+    }
+    std::string where;
+    std::set<std::string> guests;
+    size_t visits = 0;
+
+private:
+    void greet()
+    {
+        struct p2p_event event;
+        while (p2p_node_wait_event(node, &event, -1) == 0 && event.type != P2P_EVENT_NODE_CLOSED) {
+            if (event.type == P2P_EVENT_PEER_CONNECTED) {
+                guests.insert(event.id);
+                visits++;
+            }
+        }
+    }
+    struct p2p_node *node;
+    std::thread guestbook;
+};
+
+TEST_P(ServeTest, ShakesHandsWithFewOrWithEverNewIdentities)
+{
+    for (bool distinct : {false, true}) {
+        Host host;
+        auto load = [&](const std::string &time) {
+            return dialler.load("handshake " + host.where + time + "parallel=3 distinct=" + (distinct ? "1" : "0"));
+        };
+        Json told = measured(load, [](const Json &it) { return it.number("units") > 3; });
+        host.close();
+        EXPECT_GT(host.visits, 3u) << told.all();
+        EXPECT_EQ(host.guests.size(), distinct ? host.visits : 3) << told.all();
+    }
 }
 
 TEST_P(ServeTest, HoldsConnections)

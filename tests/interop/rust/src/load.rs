@@ -33,6 +33,7 @@ pub struct Settings {
     pub direction: String,
     pub rate: f64,
     pub load: bool,
+    pub distinct: bool,
     warm: Duration,
     seconds: Duration,
 }
@@ -40,7 +41,7 @@ pub struct Settings {
 /// The keys that each work takes, and whether its units have a latency.
 const WORKS: [(&str, &str, bool); 8] = [
     ("bulk", "warm seconds connections streams direction", false),
-    ("handshake", "warm seconds parallel", true),
+    ("handshake", "warm seconds parallel distinct", true),
     ("rtt", "warm seconds rate load", true),
     ("rr", "warm seconds connections size rate", true),
     ("streams", "warm seconds inflight size", true),
@@ -60,6 +61,7 @@ impl Settings {
             direction: "up".into(),
             rate: 0.0,
             load: false,
+            distinct: false,
             warm: Duration::from_secs(1),
             seconds: Duration::from_secs(5),
         }
@@ -83,6 +85,7 @@ impl Settings {
             "seconds" => self.seconds = positive.ok_or_else(wrong)?,
             "direction" if ["up", "down", "both"].contains(&value) => self.direction = value.into(),
             "load" if ["0", "1"].contains(&value) => self.load = value == "1",
+            "distinct" if ["0", "1"].contains(&value) => self.distinct = value == "1",
             _ => return Err(wrong().into()),
         }
         Ok(())
@@ -144,6 +147,11 @@ pub trait Worker: Send + 'static {
 pub trait Unit: Send + 'static {
     fn once(&mut self) -> impl Future<Output = Result<()>> + Send;
 
+    /// What is to be done before each, and takes none of its time.
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether there is still something to do it on.
     fn alive(&self) -> bool;
 }
@@ -157,12 +165,16 @@ pub struct Repeat<U> {
 
 impl<U: Unit> Worker for Repeat<U> {
     async fn work(&mut self, lane: &mut Lane) {
-        let mut start = Instant::now();
         while !self.phase.over() {
-            if let Some(pace) = &mut self.pace {
-                start = pace.wait().await;
-            }
-            let done = self.unit.once().await;
+            let prepared = self.unit.prepare();
+            let start = match &mut self.pace {
+                Some(pace) => pace.wait().await,
+                None => Instant::now(),
+            };
+            let done = match prepared {
+                Ok(()) => self.unit.once().await,
+                Err(error) => Err(error),
+            };
             let now = Instant::now();
             if self.phase.measuring() {
                 match done {
@@ -181,7 +193,6 @@ impl<U: Unit> Worker for Repeat<U> {
                     return;
                 }
             }
-            start = now;
         }
     }
 }

@@ -13,7 +13,7 @@ use libp2p::{
 };
 
 use crate::{
-    Program, Result,
+    Options, Program, Result,
     load::{Lane, Load, Phase, Repeat, Unit, Worker},
     node::{Behaviour, BehaviourEvent, Node, PING_INTERVAL, dial_options, new_swarm, parse},
     pace::Pacer,
@@ -322,13 +322,19 @@ async fn storm(program: &Program, load: &mut Load, address: &str) -> Result<()> 
 struct Handshaker {
     swarm: Swarm<Behaviour>,
     address: String,
+    distinct: Option<Options>, // of the nodes that take its place
+}
+
+/// The library does the one ping by itself.
+fn new_handshaking(options: &Options) -> Result<Swarm<Behaviour>> {
+    new_swarm(options, vec![ECHO], PING_INTERVAL)
 }
 
 async fn handshakes(program: &Program, load: &mut Load, address: &str) -> Result<()> {
     for _ in 0..load.settings.parallel {
-        // The library does the one ping by itself.
-        let swarm = new_swarm(&program.options, vec![ECHO], PING_INTERVAL)?;
-        let unit = Handshaker { swarm, address: address.into() };
+        let swarm = new_handshaking(&program.options)?;
+        let distinct = load.settings.distinct.then(|| program.options.clone());
+        let unit = Handshaker { swarm, address: address.into(), distinct };
         let worker = Repeat { unit, pace: None, phase: load.phase.clone() };
         load.start(worker, load.settings.parallel, true);
     }
@@ -336,6 +342,13 @@ async fn handshakes(program: &Program, load: &mut Load, address: &str) -> Result
 }
 
 impl Unit for Handshaker {
+    fn prepare(&mut self) -> Result<()> {
+        if let Some(options) = &self.distinct {
+            self.swarm = new_handshaking(options)?;
+        }
+        Ok(())
+    }
+
     async fn once(&mut self) -> Result<()> {
         let options = dial_options(&self.address)?;
         let id = options.connection_id();

@@ -17,6 +17,7 @@ use node::Node;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
+#[derive(Clone)]
 struct Options {
     key: String,
     security: String,
