@@ -108,6 +108,19 @@ int p2p_runtime_turn(struct p2p_runtime *runtime, int timeout_ms)
     return runtime_turn(runtime->runtime, timeout_ms ? api_runtime_deadline_ns(runtime->runtime, timeout_ms) : 0);
 }
 
+int p2p_runtime_set_spin_us(struct p2p_runtime *runtime, unsigned spin_us)
+{
+    if (spin_us > WORKER_SPIN_NS_MAX / 1000)
+        return P2P_ERR_CALL_INVALID;
+    runtime_set_spin(runtime->runtime, spin_us * UINT64_C(1000));
+    return 0;
+}
+
+unsigned p2p_runtime_spin_us(struct p2p_runtime *runtime)
+{
+    return (unsigned)(runtime_spin(runtime->runtime) / 1000);
+}
+
 int p2p_runtime_fd(struct p2p_runtime *runtime)
 {
     return runtime_descriptor(runtime->runtime);

@@ -30,6 +30,7 @@ enum load_limits {
 struct serve {
     struct p2p_node *listening;
     unsigned workers;        /* of the listening node, and of each load without a rate */
+    unsigned spin_us;        /* of both */
     int ending;              /* an eventfd, readable once the program is ending */
 };
 

@@ -46,6 +46,7 @@ static bool make_runtime(struct load *load)
     load->turned = load->request.rate > 0 || load->polled;
     if (p2p_runtime_new(&load->runtime, load->serve->workers, !load->turned, P2P_DRIVER_AUTO, &text) != 0)
         return load_fail(load, "%s", text.text);
+    (void)p2p_runtime_set_spin_us(load->runtime, load->serve->spin_us); /* as the listening one's */
     if (!load->turned || load->polled)
         return true;
     (void)prctl(PR_SET_TIMERSLACK, 1UL); /* units are due to the microsecond, as far as the kernel goes */

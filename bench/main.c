@@ -81,6 +81,7 @@ static const struct argp_option option_list[] = {
     {"against", 'a', "COMMAND", 0, "another listener to measure beside ours: prints its address, then `ready`", 0},
     {"driver", 'd', "uring|epoll", 0, "of our nodes", 0},
     {"workers", 'w', "N", OPTION_HIDDEN, "of `serve`, and of each of its loads (default 1)", 0},
+    {"spin", 'S', "US", OPTION_HIDDEN, "that it looks around before it sleeps (default 30)", 0},
     {"host", 'H', "IP", OPTION_HIDDEN, "that `serve` listens on (default 127.0.0.1)", 0},
     {"pin", 'P', "CPU", OPTION_HIDDEN, "that `serve` stays on", 0},
     {"json", 'j', NULL, 0, "a line of JSON a row", 0},
@@ -140,6 +141,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         break;
     case 'w':
         options->workers = number(state, "workers", argument, 1, BENCH_WORKERS_MAX);
+        break;
+    case 'S':
+        options->spin_us = number(state, "spin", argument, 0, BENCH_SPIN_US_MAX);
         break;
     case 'H':
         options->host = argument;
@@ -205,8 +209,8 @@ int main(int argc, char **argv)
         "its results, `rows` tells what it measures, `limits` measures the references only.  `perf` keeps the libp2p "
         "project's contract of that name.  The others measure one thing, beside a reference of the same run, with the "
         "options above; --quick is `run --quick`.", NULL, NULL, NULL};
-    struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50, .workers = 1, .host = "127.0.0.1",
-                                          .pin = -1}};
+    struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50, .workers = 1, .spin_us = 30,
+                                          .host = "127.0.0.1", .pin = -1}};
     bool found;
     int status = run_command(argc, argv, &found);
 

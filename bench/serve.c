@@ -71,22 +71,16 @@ static void refuse(const char *tag, const char *name, const char *format, ...)
     serve_print(json_pack("{s:s, s:s, s:b, s:s}", "id", tag, "case", name, "ok", 0, "error", error));
 }
 
-/* Our workers look around for 20 us before they sleep, where there is another
- * CPU for whoever they wait for. */
-static const char *waiting(void)
-{
-    cpu_set_t set;
-
-    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) < 2)
-        return "sleep";
-    return "spin 20 us, then sleep";
-}
-
 static void about(const char *tag)
 {
+    unsigned spin_us = p2p_runtime_spin_us(runtime);
+    char waiting[64] = "sleep";
+
+    if (spin_us > 0)
+        snprintf(waiting, sizeof(waiting), "spin %u us, then sleep", spin_us);
     serve_print(json_pack("{s:s, s:s, s:b, s:s, s:s, s:i, s:s, s:s}", "id", tag, "case", "about", "ok", 1,
                           "implementation", "chorus-p2p", "version", p2p_version(), "workers", (int)serve.workers,
-                          "waiting", waiting(), "driver", p2p_runtime_driver(runtime)));
+                          "waiting", waiting, "driver", p2p_runtime_driver(runtime)));
 }
 
 /* ---- Commands ---------------------------------------------------------------------- */
@@ -272,10 +266,12 @@ static void start_listening(const struct bench_options *options)
     size_t count = 0;
 
     serve.workers = options->workers;
+    serve.spin_us = options->spin_us;
     serve.ending = eventfd(0, EFD_CLOEXEC);
     if (serve.ending < 0)
         bench_die("eventfd: %s", strerror(errno));
     if (p2p_runtime_new(&runtime, serve.workers, true, P2P_DRIVER_AUTO, &text) != 0 ||
+        p2p_runtime_set_spin_us(runtime, serve.spin_us) != 0 ||
         node_try(&serve.listening, runtime, options->host, &text) != 0)
         bench_die("%s", text.text);
     node_check(p2p_node_addresses(serve.listening, &address, 1, &count), "addresses");

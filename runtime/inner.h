@@ -175,6 +175,8 @@ struct foreign_slot {
 
 struct runtime {
     struct runtime_config config;
+    uint64_t spin_ns; /* atomic */
+    bool may_spin;
     unsigned worker_count;
     struct worker **workers;
     struct foreign_slot *foreign_slots;

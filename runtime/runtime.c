@@ -23,7 +23,7 @@ enum {
 
 void runtime_config_init(struct runtime_config *config)
 {
-    *config = (struct runtime_config){.threads = true, .spin = true};
+    *config = (struct runtime_config){.threads = true, .spin_ns = WORKER_SPIN_NS_DEFAULT};
 }
 
 /* ---- the driver of a worker -------------------------------------------- */
@@ -285,8 +285,8 @@ static struct runtime *allocate(const struct runtime_config *config)
     runtime->worker_count = count_workers(config);
     if (config->driver == DRIVER_SIM)
         runtime->config.threads = false;
-    if (config->driver == DRIVER_SIM || cpus_usable() < 2)
-        runtime->config.spin = false;
+    runtime->may_spin = config->driver != DRIVER_SIM && cpus_usable() > 1;
+    runtime_set_spin(runtime, config->spin_ns);
     pthread_mutex_init(&runtime->lock, NULL);
     pthread_cond_init(&runtime->changed, NULL);
     size_t slots_bytes = WORKER_FOREIGN_MESSAGES_MAX * sizeof(struct foreign_slot);
@@ -418,6 +418,18 @@ unsigned runtime_workers(const struct runtime *runtime)
 bool runtime_threaded(const struct runtime *runtime)
 {
     return runtime->config.threads;
+}
+
+void runtime_set_spin(struct runtime *runtime, uint64_t spin_ns)
+{
+    uint64_t most_ns = runtime->may_spin ? WORKER_SPIN_NS_MAX : 0;
+
+    __atomic_store_n(&runtime->spin_ns, spin_ns < most_ns ? spin_ns : most_ns, __ATOMIC_RELAXED);
+}
+
+uint64_t runtime_spin(const struct runtime *runtime)
+{
+    return __atomic_load_n(&runtime->spin_ns, __ATOMIC_RELAXED);
 }
 
 struct worker *runtime_worker(struct runtime *runtime, unsigned index)

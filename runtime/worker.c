@@ -31,7 +31,7 @@ struct worker *worker_new(struct runtime *runtime, unsigned index)
     memset(worker, 0, sizeof(*worker));
     worker->runtime = runtime;
     worker->index = index;
-    worker->spin_ns = WORKER_SPIN_NS_MAX;
+    worker->spin_ns = runtime_spin(runtime);
     host_init(&worker->host);
     worker->outlets = calloc(count, sizeof(*worker->outlets));
     worker->inbound = calloc(count, sizeof(*worker->inbound));
@@ -382,8 +382,8 @@ static void spin_paid(struct worker *worker, bool paid)
 {
     worker->stats.spins_paid += paid;
     worker->spin_ns = paid ? worker->spin_ns * 2 : worker->spin_ns / 2;
-    if (worker->spin_ns > WORKER_SPIN_NS_MAX)
-        worker->spin_ns = WORKER_SPIN_NS_MAX;
+    if (worker->spin_ns > runtime_spin(worker->runtime))
+        worker->spin_ns = runtime_spin(worker->runtime);
     if (worker->spin_ns < SPIN_NS_MIN)
         worker->spin_ns = 0;
 }
@@ -391,21 +391,23 @@ static void spin_paid(struct worker *worker, bool paid)
 /* Off while it does not pay; then tried again now and then. */
 static bool may_spin(struct worker *worker, uint64_t now_ns)
 {
-    if (!worker->runtime->config.spin || now_ns - worker->last_work_ns > WORKER_SPIN_AFTER_NS)
+    if (runtime_spin(worker->runtime) == 0 || now_ns - worker->last_work_ns > WORKER_SPIN_AFTER_NS)
         return false;
     if (worker->spin_ns)
         return true;
     if (++worker->spin_skipped % SPIN_SKIP)
         return false;
-    worker->spin_ns = WORKER_SPIN_NS_MAX;
+    worker->spin_ns = runtime_spin(worker->runtime);
     return true;
 }
 
 /* So short a sleep would have been a spin that paid. */
 static void slept(struct worker *worker, uint64_t since_ns)
 {
-    if (driver_now_ns(worker->driver) - since_ns < WORKER_SPIN_NS_MAX)
-        worker->spin_ns = WORKER_SPIN_NS_MAX;
+    uint64_t spin_ns = runtime_spin(worker->runtime);
+
+    if (driver_now_ns(worker->driver) - since_ns < spin_ns)
+        worker->spin_ns = spin_ns;
 }
 
 /* Waking a CPU that sleeps costs tens of microseconds: looks around for a

@@ -15,8 +15,9 @@ enum worker_limits {
     WORKER_FOREIGN_MESSAGES_MAX = 65536, /* credits of the threads outside, per runtime: 16 lanes' worth */
     /* What waking a sleeping CPU costs (30 to 47 us on virtual machines): so a
      * spin in vain costs no more than the sleep it was to save. */
-    WORKER_SPIN_NS_MAX = 30000,          /* and only after work in the last WORKER_SPIN_AFTER_NS */
-    WORKER_SPIN_AFTER_NS = 1000000,
+    WORKER_SPIN_NS_DEFAULT = 30000,
+    WORKER_SPIN_NS_MAX = 1000000,
+    WORKER_SPIN_AFTER_NS = 1000000,      /* only after work so recent */
     WORKER_TURN_NS_MAX = 2000000, /* then the driver is entered; who was not served goes first next time */
 };
 
@@ -33,7 +34,7 @@ struct runtime_config {
     void *sim;                /* the world, for DRIVER_SIM */
     uint64_t pool_bytes_max;  /* per worker; 0: the default */
     bool pin;                 /* workers to CPUs */
-    bool spin;                /* may spin before sleeping */
+    uint64_t spin_ns;         /* at most, before sleeping; 0: not at all.  See runtime_set_spin() */
     /* What the actors keep per worker (contexts, pools).  Called on the
      * worker's own thread before its first and after its last turn; the pointer
      * is what worker_local() returns. */
@@ -69,6 +70,10 @@ const char *runtime_driver_name(struct runtime *runtime);
 void runtime_dump_events(int descriptor);
 /* False when runtime_turn() is what turns it. */
 bool runtime_threaded(const struct runtime *runtime);
+/* At most WORKER_SPIN_NS_MAX.  Any thread; stays 0 where whoever is waited for
+ * would have no CPU, and in a simulation. */
+void runtime_set_spin(struct runtime *runtime, uint64_t spin_ns);
+uint64_t runtime_spin(const struct runtime *runtime);
 unsigned runtime_workers(const struct runtime *runtime);
 struct worker *runtime_worker(struct runtime *runtime, unsigned index);
 /* A runtime without threads: one turn on the calling thread, which waits at most

@@ -187,6 +187,14 @@ P2P_API int p2p_runtime_turn(struct p2p_runtime *runtime, int timeout_ms);
 P2P_API int p2p_runtime_fd(struct p2p_runtime *runtime);
 /* "io_uring" or "epoll". */
 P2P_API const char *p2p_runtime_driver(struct p2p_runtime *runtime);
+/* To wake a CPU takes tens of microseconds.  So a worker thread that has just
+ * worked looks around for more, `spin_us` microseconds at most and as long as
+ * that has paid lately, before it sleeps.  30 unless set; 0: it sleeps at once.
+ * It stays 0 where the process may use one CPU only.  Any thread, at any time.
+ * Returns 0, or P2P_ERR_CALL_INVALID above 1000. */
+P2P_API int p2p_runtime_set_spin_us(struct p2p_runtime *runtime, unsigned spin_us);
+/* What it is. */
+P2P_API unsigned p2p_runtime_spin_us(struct p2p_runtime *runtime);
 
 /* ---- Configuration ----------------------------------------------------- */
 

@@ -131,3 +131,19 @@ INSTANTIATE_TEST_SUITE_P(Drivers, HostTest, testing::Values(P2P_DRIVER_URING, P2
                          });
 
 } // namespace
+
+TEST(RuntimeSpin, IsSetAndTold)
+{
+    struct p2p_runtime *runtime = nullptr;
+
+    ASSERT_EQ(p2p_runtime_new(&runtime, 1, true, P2P_DRIVER_AUTO, nullptr), 0);
+    unsigned told = p2p_runtime_spin_us(runtime);
+    EXPECT_TRUE(told == 30 || told == 0); /* of one CPU */
+    EXPECT_EQ(p2p_runtime_set_spin_us(runtime, 1001), P2P_ERR_CALL_INVALID);
+    EXPECT_EQ(p2p_runtime_spin_us(runtime), told);
+    EXPECT_EQ(p2p_runtime_set_spin_us(runtime, 7), 0);
+    EXPECT_EQ(p2p_runtime_spin_us(runtime), told == 0 ? 0u : 7u);
+    EXPECT_EQ(p2p_runtime_set_spin_us(runtime, 0), 0);
+    EXPECT_EQ(p2p_runtime_spin_us(runtime), 0u);
+    p2p_runtime_free(runtime);
+}
