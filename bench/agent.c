@@ -68,7 +68,7 @@ static void reap(struct agent *agent)
 
 static void become_program(int fd, const char *command, int cpu)
 {
-    struct sockaddr_in address;
+    struct sockaddr_in address = {.sin_family = AF_UNSPEC};
     socklen_t length = sizeof(address);
     char host[INET_ADDRSTRLEN], *shell;
 

@@ -304,7 +304,7 @@ static int by_environment(void)
     require("SECURE_CHANNEL", "noise");
     require("MUXER", "yamux");
     snprintf(key, sizeof(key), "%s_listener_multiaddr", variable("TEST_KEY", "default"));
-    if (strcmp(getenv("IS_DIALER"), "true") != 0) {
+    if (strcmp(variable("IS_DIALER", "false"), "true") != 0) {
         listen_and_tell(redis, key);
     } else {
         for (int tenth = 0; !found && tenth < 10 * LISTENER_WAIT_S_MAX; tenth++) {
