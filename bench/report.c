@@ -2,6 +2,7 @@
 
 #include "bench.h"
 #include "results.h"
+#include "targets.h"
 
 #include <errno.h>
 #include <math.h>
@@ -264,7 +265,12 @@ void report_verdict(char *out, size_t size, const json_t *results)
     json_array_foreach (all, index, target)
         met += json_is_true(json_object_get(target, "met"));
     *out = '\0';
-    if (json_array_size(all) > 0)
+    if (json_array_size(all) == 0)
+        return;
+    if (json_array_size(all) < targets_count())
+        snprintf(out, size, "%zu of %zu targets are met, %zu were not measured.", met, json_array_size(all),
+                 targets_count() - json_array_size(all));
+    else
         snprintf(out, size, "%zu of %zu targets are met.", met, json_array_size(all));
 }
 

@@ -43,7 +43,7 @@ void report_method(char *out, size_t size, const json_t *results);
 /* Calls `line` with each thing that is missing, was skipped, or failed. */
 void report_missing(const json_t *results, void (*line)(FILE *file, const char *text), FILE *file);
 bool report_is_partial(const json_t *results);
-/* "24 of 31 targets are met."; "" when there are none. */
+/* "24 of 31 targets are met, 3 were not measured."; "" when none was. */
 void report_verdict(char *out, size_t size, const json_t *results);
 /* "3 of 812 runs were disturbed by other load, and are marked."; "" when none was. */
 void report_disturbed(char *out, size_t size, const json_t *results);

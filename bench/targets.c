@@ -241,6 +241,11 @@ static void evaluate_epoll(const json_t *results, json_t *out)
     add_finding(out, &epoll.worst);
 }
 
+size_t targets_count(void)
+{
+    return sizeof(targets) / sizeof(targets[0]) + 1;
+}
+
 void targets_evaluate(json_t *results)
 {
     json_t *out = json_array();

@@ -11,6 +11,7 @@ struct targets_text {
     char text[2048];
 };
 
+size_t targets_count(void);
 /* Works them out from the rows and puts them into the results.  A target whose
  * figures are not there is left out. */
 void targets_evaluate(json_t *results);
