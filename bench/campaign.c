@@ -110,6 +110,8 @@ static void add_references(struct campaign *campaign)
     (void)add_spec(campaign, "raw", programs_own(arguments)); /* else skipped, and named */
     snprintf(arguments, sizeof(arguments), "raw --aead --spin %d", spin_us);
     (void)add_spec(campaign, "raw-aead", programs_own(arguments));
+    if (!campaign->options->mode.quick)
+        (void)add_spec(campaign, "raw-sleep", programs_own("raw"));
     (void)add_spec(campaign, "crypto", programs_own("raw"));
 }
 
@@ -126,6 +128,7 @@ static bool add_specs(struct campaign *campaign)
     if (options->ours == NULL && !options->mode.quick && !options->only_references) {
         (void)add_spec(campaign, "ours-epoll", programs_own("serve --driver epoll")); /* else skipped */
         (void)add_spec(campaign, "ours-2w", programs_own("serve --workers 2"));
+        (void)add_spec(campaign, "ours-sleep", programs_own("serve --spin 0"));
     }
     if (!options->no_references)
         add_references(campaign);

@@ -30,7 +30,8 @@ static const struct plan_row rows[] = {
     {"handshake-50-distinct", "connect, 50 at a time, each a peer not seen before", .work = PLAN_HANDSHAKE,
      .parallel = 50, .distinct = true, .pairs = PLAN_SELF | PLAN_CROSS},
 
-    {"rtt", "ping, one after the other", .work = PLAN_RTT, .quick = true, .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW},
+    {"rtt", "ping, one after the other", .work = PLAN_RTT, .quick = true,
+     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW | PLAN_SLEEP},
     {"rtt-open", "ping, 1,000 a second", .work = PLAN_RTT, .rate = 1000, .pairs = PLAN_SELF | PLAN_RAW},
     {"rtt-load", "ping under an upload, 100 a second", .work = PLAN_RTT, .load = true, .rate = 100, .quick = true,
      .pairs = PLAN_SELF},
@@ -116,7 +117,8 @@ void plan_mode_init(struct plan_mode *mode, bool quick)
 
 bool plan_peer_name(const char *name)
 {
-    static const char *const taken[] = {"ours", "ours-epoll", "ours-2w", "raw", "raw-aead", "crypto"};
+    static const char *const taken[] = {"ours", "ours-epoll", "ours-2w", "ours-sleep",
+                                        "raw", "raw-aead", "raw-sleep", "crypto"};
     size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.");
 
     for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
@@ -155,7 +157,8 @@ size_t plan_make_series(struct plan_series out[PLAN_SERIES_MAX], const struct pl
         bool reference, quick;
     } more[] = {{PLAN_EPOLL, "ours-epoll", false, false}, {PLAN_TWO, "ours-2w", false, false},
                 {PLAN_RAW, "raw", true, true}, {PLAN_SEALED, "raw-aead", true, true},
-                {PLAN_CRYPTO, "crypto", true, true}};
+                {PLAN_CRYPTO, "crypto", true, true}, {PLAN_SLEEP, "ours-sleep", false, false},
+                {PLAN_SLEEP, "raw-sleep", true, false}};
     bool cross = (row->pairs & PLAN_CROSS) && !mode->quick;
     size_t count = 0;
 

@@ -35,6 +35,7 @@ enum plan_pairs {
     PLAN_CRYPTO = 1 << 6,    /* ... the handshake's crypto alone */
     PLAN_EPOLL = 1 << 7,     /* ours over epoll */
     PLAN_TWO = 1 << 8,       /* ours with two workers */
+    PLAN_SLEEP = 1 << 9,     /* ours, and plain C on sockets, that never look around before they sleep */
     PLAN_REFERENCES = PLAN_RAW | PLAN_SEALED | PLAN_CRYPTO,
     PLAN_SELF = PLAN_OURS | PLAN_EPOLL | PLAN_PEERS,
     PLAN_KEPT = PLAN_OURS | PLAN_EPOLL | PLAN_HELD,

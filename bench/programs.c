@@ -35,8 +35,10 @@ const char *programs_own(const char *arguments)
 
 size_t programs_ours(struct side_spec out[PROGRAMS_OURS], const char *ours)
 {
-    static const char *const names[PROGRAMS_OURS] = {"ours", "ours-epoll", "ours-2w", "raw", "raw-aead", "crypto"};
-    const char *arguments[PROGRAMS_OURS] = {"serve", "serve --driver epoll", "serve --workers 2", NULL, NULL, "raw"};
+    static const char *const names[PROGRAMS_OURS] = {"ours", "ours-epoll", "ours-2w", "raw", "raw-aead", "crypto",
+                                                     "ours-sleep", "raw-sleep"};
+    const char *arguments[PROGRAMS_OURS] = {"serve", "serve --driver epoll", "serve --workers 2", NULL, NULL, "raw",
+                                            "serve --spin 0", "raw"};
     char raw[64], sealed[64];
 
     snprintf(raw, sizeof(raw), "raw --spin %d", SPIN_US);
