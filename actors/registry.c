@@ -294,7 +294,8 @@ void registry_identified(struct registry *registry, struct actor_ref session, co
     if (at) {
         bool first = !peer->told.agent;
         connection_remote(*at, &remote);
-        if (registry_told_set(&peer->told, &registry->interns, depot_of(registry), result, &peer->link.id, &remote) == 0) {
+        if (registry_told_set(&peer->told, &registry->interns, depot_of(registry), result, &peer->link.id,
+                              &remote) == 0) {
             (*at)->identified = true;
             if (first)
                 tell_app(registry, P2P_EVENT_PEER_IDENTIFIED, id, 0, NULL);
@@ -316,6 +317,15 @@ void registry_identify_failed(struct registry *registry, struct actor_ref sessio
     pthread_mutex_unlock(&registry->mutex);
 }
 
+void registry_review(struct registry *registry, const struct peer_id *id)
+{
+    pthread_mutex_lock(&registry->mutex);
+    struct peer *peer = find_peer(registry, id);
+    if (peer)
+        registry_told_settle(&peer->told, id);
+    pthread_mutex_unlock(&registry->mutex);
+}
+
 void registry_progress(struct registry *registry, struct actor_ref session, const struct peer_id *id,
                        uint64_t rtt_ns, uint64_t bytes_in, uint64_t bytes_out)
 {
@@ -323,8 +333,6 @@ void registry_progress(struct registry *registry, struct actor_ref session, cons
     struct peer *peer = find_peer(registry, id);
     struct connection **at = peer ? find_connection(peer, session) : NULL;
     if (at) {
-        if ((*at)->rtt_ns != 0) /* not the first time: the connection is one that stays */
-            registry_told_settle(&peer->told, id);
         (*at)->rtt_ns = rtt_ns;
         (*at)->bytes_in = bytes_in;
         (*at)->bytes_out = bytes_out;

@@ -47,6 +47,8 @@ void registry_identified(struct registry *registry, struct actor_ref session, co
 /* It was asked and did not tell: `error` says why.  When all connections of a peer
  * have failed so, those who wait hear of it, and who asks next, too. */
 void registry_identify_failed(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error);
+/* Opens the signed record that the peer told, if that has not been done. */
+void registry_review(struct registry *registry, const struct peer_id *id);
 /* Facts for the status of a connection; cheap, called now and then. */
 void registry_progress(struct registry *registry, struct actor_ref session, const struct peer_id *id,
                        uint64_t rtt_ns, uint64_t bytes_in, uint64_t bytes_out);

@@ -395,6 +395,17 @@ void session_measure(struct session *session)
     yamux_ping(&session->yamux, session->pinged_ns);
 }
 
+enum { KEEP_ALIVE_BEATS = 64 }; /* of an interval: a worker that wakes asks all whose time has come by then */
+
+/* The beat at or after `due_ns`.  Who was dialled asks one beat sooner: were both
+ * to ask at the same time, each would be asked in vain. */
+static uint64_t beat(const struct session *session, uint64_t due_ns, uint64_t beat_ns)
+{
+    if (beat_ns == 0)
+        return due_ns;
+    return (due_ns + beat_ns - 1) / beat_ns * beat_ns + (session->flags & SESSION_INITIATOR ? beat_ns : 0);
+}
+
 static uint64_t keep_alive_deadline(const struct session *session)
 {
     uint64_t interval_ns = session->node->config.keep_alive_ms * 1000000ull;
@@ -405,7 +416,8 @@ static uint64_t keep_alive_deadline(const struct session *session)
     if (asked_ns != 0)
         return (asked_ns > session->last_recv_ns ? asked_ns : session->last_recv_ns) + NODE_PONG_NS_MAX;
     /* Also while the peer is heard: the round trip changes, and with the pong goes what the registry tells. */
-    return earliest(session->last_recv_ns + interval_ns, session->pinged_ns + 2 * interval_ns);
+    return beat(session, earliest(session->last_recv_ns + interval_ns, session->pinged_ns + 2 * interval_ns),
+                interval_ns / KEEP_ALIVE_BEATS);
 }
 
 static void keep_alive(struct session *session, uint64_t now_ns)
@@ -451,6 +463,20 @@ static void check_bulk(struct session *session, uint64_t now_ns)
         driver_receive_stop(session->local->driver, session->socket);
 }
 
+/* What the peer told of itself is looked into when connections no longer come in. */
+static uint64_t review_deadline(const struct session *session)
+{
+    return session->flags & SESSION_UNREVIEWED ? session->opened_ns + SESSION_REVIEW_NS : UINT64_MAX;
+}
+
+static void review(struct session *session, uint64_t now_ns)
+{
+    if (now_ns < review_deadline(session))
+        return;
+    session->flags &= ~(uint32_t)SESSION_UNREVIEWED;
+    registry_review(session->node->registry, &session->peer);
+}
+
 static uint64_t phase_deadline(const struct session *session)
 {
     if (session->phase < SESSION_OPEN && session->handshake != NULL)
@@ -470,6 +496,7 @@ static void set_deadline(struct actor_context *context, struct session *session)
     deadline_ns = earliest(deadline_ns, stall_deadline(session));
     deadline_ns = earliest(deadline_ns, bulk_deadline(session));
     deadline_ns = earliest(deadline_ns, session_streams_deadline(session));
+    deadline_ns = earliest(deadline_ns, review_deadline(session));
     if (session->flags & SESSION_PAUSED)
         deadline_ns = earliest(deadline_ns, context->now_ns + PAUSE_NS);
     if (session->flags & SESSION_DEFERRED)
@@ -494,6 +521,7 @@ static void on_timer(struct actor_context *context, struct session *session, str
     }
     check_bulk(session, context->now_ns);
     session_expire_streams(session, context->now_ns);
+    review(session, context->now_ns);
     keep_alive(session, context->now_ns);
     if (session->phase != SESSION_DEAD)
         check_stall(session, context->now_ns);

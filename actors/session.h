@@ -12,6 +12,7 @@
 
 enum session_limits {
     SESSION_RECV_BYTES_MAX = 16777216,   /* default of what a connection holds unread, and of its windows' growth */
+    SESSION_REVIEW_SECONDS = 20,         /* after a connection opened; many that open together are done by then */
     SESSION_HANDSHAKE_NS_TURN = 1000000, /* handshake work of a worker in one turn */
     SESSION_BYTES_TURN = 262144,         /* received bytes of one connection in one turn */
     SESSION_STREAM_BYTES = 5120,         /* what a stream counts beside its payload: itself, and the rest of a buffer */
@@ -19,6 +20,8 @@ enum session_limits {
     SESSION_STREAM_SEND_BYTES_MIN = 1024, /* that a stream may queue even if others leave nothing; a ping, a header */
     SESSION_WAKE_BYTES = 262144,         /* free again for sending: then who waits is told; one large send */
 };
+
+#define SESSION_REVIEW_NS (SESSION_REVIEW_SECONDS * 1000000000ull)
 
 enum session_message {
     SESSION_MSG_DIAL = MESSAGE_START, /* from session_tell_dial */

@@ -202,7 +202,7 @@ static int open_connection(struct session *session)
     error = registry_add(session->node->registry, &entry);
     if (error != 0)
         return error;
-    session->flags |= SESSION_REGISTERED;
+    session->flags |= SESSION_REGISTERED | SESSION_UNREVIEWED;
     session->phase = SESSION_OPEN;
     if (session->flags & SESSION_COUNTED_HANDSHAKE)
         __atomic_sub_fetch(&session->node->handshakes_in, 1, __ATOMIC_RELAXED);
