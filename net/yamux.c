@@ -104,7 +104,10 @@ static int on_ping(struct yamux *yamux, struct yamux_event *event, uint64_t now_
     if (yamux->ping_sent_ns == 0 || (yamux->flags & PING_WAITS) || frame_length(yamux) != yamux->ping_value)
         return STEP_NEXT; /* not asked for */
     rtt_ns = now_ns > yamux->ping_sent_ns ? now_ns - yamux->ping_sent_ns : 1;
-    yamux->rtt_ns = yamux->rtt_ns == 0 ? rtt_ns : yamux->rtt_ns / 2 + rtt_ns / 2 + 1;
+    if (yamux->rtt_ns == 0 || rtt_ns < yamux->rtt_ns)
+        yamux->rtt_ns = rtt_ns;
+    else /* most of a longer one is waiting behind others */
+        yamux->rtt_ns += (rtt_ns - yamux->rtt_ns) / 8;
     yamux->ping_sent_ns = 0;
     event->type = YAMUX_EVENT_PONG;
     event->rtt_ns = rtt_ns;

@@ -20,7 +20,9 @@ enum yamux_limits {
     YAMUX_HEADER_BYTES = 12,
     YAMUX_WINDOW_BYTES_MIN = 262144,   /* the protocol's first window; cannot be smaller */
     YAMUX_WINDOW_BYTES_MAX = 16777216, /* go's maximum */
-    YAMUX_WINDOW_GROWTH_RTTS = 4,      /* go: half a window used within so many round trips doubles it */
+    /* Half a window used within so many round trips doubles it.  A peer that waits for it takes half a round trip
+     * for that.  go has 4; what is more than needed only queues in sockets, and holds up pings. */
+    YAMUX_WINDOW_GROWTH_RTTS = 2,
     YAMUX_WINDOW_GROWTH_BYTES_MIN = 16384, /* a smaller growth is not worth it; ours */
     YAMUX_ACK_BACKLOG_STREAMS_MAX = 256, /* opens of ours not yet acknowledged; yamux spec, "ACK backlog" */
     YAMUX_STREAMS_IN_MAX = 1024,       /* open at once by the peer (js: 1,000); beyond: RST, resource limit */
@@ -120,7 +122,7 @@ struct yamux {
     uint32_t *pongs;               /* heap, while more than one waits: those after the first */
     uint64_t hash_seed;
     uint64_t ping_sent_ns;         /* 0: none outstanding */
-    uint64_t rtt_ns;               /* smoothed; 0: not known yet */
+    uint64_t rtt_ns;               /* down at once, up slowly; 0: not known yet */
     uint32_t window_growth_bytes;  /* of this connection, beyond the first windows */
     uint32_t window_growth_max;
     uint32_t next_id;

@@ -172,8 +172,9 @@ static uint32_t budget_take(struct yamux_budget *budget, uint32_t wanted)
     return taken;
 }
 
-/* As go: double it when its half was used up within four round trips, for then
- * the peer may have been waiting for us. */
+/* Doubles it when its half was used up within two round trips, for then the peer
+ * may have been waiting for us.  The first round trip was measured while the
+ * connection was being made, and is long: growing measures once more. */
 void yamux_stream_grow(struct yamux *yamux, struct yamux_stream *stream, uint64_t now_ns)
 {
     uint32_t growth = least(stream->recv_window_max, YAMUX_WINDOW_BYTES_MAX - stream->recv_window_max);
@@ -185,9 +186,12 @@ void yamux_stream_grow(struct yamux *yamux, struct yamux_stream *stream, uint64_
     if (growth < YAMUX_WINDOW_GROWTH_BYTES_MIN)
         return;
     growth = budget_take(yamux->budget, growth);
+    if (growth == 0)
+        return;
     yamux->window_growth_bytes += growth;
     stream->recv_window_max += growth;
     stream->recv_consumed += growth;
+    yamux_ping(yamux, now_ns);
 }
 
 void yamux_stream_shrink(struct yamux *yamux, struct yamux_stream *stream)

@@ -120,13 +120,35 @@ TEST(Yamux, AWindowIsEnoughForASlowReader)
 
     settle(client, server);
     measure_rtt(client, server, rtt_ns);
-    for (int i = 0; i < 10; i++) { /* half a window in four round trips */
+    for (int i = 0; i < 10; i++) { /* half a window in two round trips */
         client.write(*stream, std::string(YAMUX_WINDOW_BYTES_MIN / 2, 'x'));
         server.now_ns = client.now_ns += YAMUX_WINDOW_GROWTH_RTTS * rtt_ns;
         settle(client, server);
     }
     EXPECT_EQ(stream->sent_bytes, 10u * YAMUX_WINDOW_BYTES_MIN / 2);
     EXPECT_EQ(server.at(1).yamux.recv_window_max, (uint32_t)YAMUX_WINDOW_BYTES_MIN);
+}
+
+/* The first measurement waits for all that a new connection has to do. */
+TEST(Yamux, AWindowGrowsByTheShortestRoundTrip)
+{
+    const uint64_t rtt_ns = 1000000;
+    Peer client(true), server(false);
+    Stream *stream = client.open();
+
+    settle(client, server);
+    measure_rtt(client, server, 100 * rtt_ns);
+    rounds(client, server, *stream, 1, rtt_ns); /* grows, and asks how long it takes now */
+    EXPECT_EQ(server.at(1).yamux.recv_window_max, 2u * YAMUX_WINDOW_BYTES_MIN);
+    EXPECT_NE(yamux_ping_outstanding_ns(&server.yamux), 0u);
+    ASSERT_EQ(server.feed(client.say()), 0);
+    EXPECT_LE(server.yamux.rtt_ns, rtt_ns);
+    for (int i = 0; i < 10; i++) { /* half a window in four such round trips */
+        client.write(*stream, std::string(YAMUX_WINDOW_BYTES_MIN, 'x'));
+        server.now_ns = client.now_ns += 4 * rtt_ns;
+        settle(client, server);
+    }
+    EXPECT_EQ(server.at(1).yamux.recv_window_max, 2u * YAMUX_WINDOW_BYTES_MIN);
 }
 
 TEST(Yamux, GrowthStaysWithinTheConnectionAndTheBudget)

@@ -570,6 +570,21 @@ TEST(Yamux, MeasuresTheRoundTrip)
     EXPECT_EQ(client.pong_rtt_ns, 0u);
 }
 
+TEST(Yamux, AShorterRoundTripCountsAtOnceALongerOneSlowly)
+{
+    Peer client(true);
+
+    for (uint64_t rtt_ns : {8000, 4000, 12000, 4500}) {
+        yamux_ping(&client.yamux, client.now_ns);
+        auto said = client.said();
+        ASSERT_EQ(said.size(), 1u);
+        client.now_ns += rtt_ns;
+        EXPECT_EQ(client.feed(header(PING, ACK, 0, said[0].length)), 0);
+        EXPECT_EQ(client.pong_rtt_ns, rtt_ns);
+        EXPECT_EQ(client.yamux.rtt_ns, rtt_ns == 12000 ? 5000u : rtt_ns);
+    }
+}
+
 TEST(Yamux, GoAwayEndsOpening)
 {
     Peer client(true), server(false);
