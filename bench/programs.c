@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SPIN_US = 100 }; /* of a reference that waits for somebody on another machine */
+enum { SPIN_US = 150 }; /* of a reference that waits for somebody on another machine */
 
 const char *programs_text(const char *format, ...)
 {
