@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <memory>
 #include <set>
+#include <sstream>
 #include <string>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -277,6 +278,31 @@ TEST(Run, GivesEachRowFewerRunsWhereTimeIsShort)
     EXPECT_GE(run.number("runs"), 1) << run.printed;
     EXPECT_LE(run.number("runs"), 6) << "a third of the six seconds";
     EXPECT_EQ(run.missing(), "out of time");
+}
+
+TEST(Run, ReportsWhatThereIsWhenItIsInterrupted)
+{
+    Bench run;
+    std::string command = "echo $$; exec " CHORUS_BENCH " run --no-peers --no-references --runs 100 --seconds 0.5 --out '" +
+                          run.folder + "' --ours '" + Bench::fake("good") + "' --row rr-32-1 --row rtt 2>&1";
+    FILE *output = popen(command.c_str(), "r");
+    char text[4096];
+    pid_t pid = fgets(text, sizeof(text), output) != nullptr ? atoi(text) : 0;
+
+    while (fgets(text, sizeof(text), output) != nullptr && strncmp(text, "about", 5) != 0)
+        ;
+    ASSERT_GT(pid, 0);
+    kill(pid, SIGINT);
+    while (fgets(text, sizeof(text), output) != nullptr)
+        ;
+    EXPECT_EQ(WEXITSTATUS(pclose(output)), 3);
+    run.results.reset(json_load_file((run.folder + "/results.json").c_str(), 0, nullptr), json_decref);
+    EXPECT_FALSE(run.complete());
+    EXPECT_EQ(run.missing(), "interrupted");
+    std::ifstream page(run.folder + "/report.md");
+    std::stringstream all;
+    all << page.rdbuf();
+    EXPECT_NE(all.str().find("This report is partial"), std::string::npos);
 }
 
 TEST(Run, ResumesByRow)
