@@ -14,7 +14,9 @@
 
 enum {
     CROWD_PERMITS = 3,
-    CROWD_REQUESTS_MAX = 4096, /* a ring of what was asked */
+    CROWD_REQUESTS_MAX = 16384, /* a ring of what was asked */
+    CROWD_DEAD_MAX = 64,       /* a ring of actors that are no more */
+    CROWD_MAYFLIES = 60,       /* born together, to use up places */
     CROWD_CLOCKS = 4,          /* of each worker */
     CROWD_BURST = 3000,        /* more than a lane takes */
 };
@@ -24,6 +26,11 @@ enum {
 
 enum crowd_message { CROWD_MSG_DATA = MESSAGE_OWN, CROWD_MSG_ASK, CROWD_MSG_ANSWER };
 
+struct heard { /* the last message of one who told */
+    struct actor_ref from;
+    uint64_t number;
+};
+
 struct member {
     struct crowd *crowd;
     struct actor_ref self;
@@ -31,7 +38,7 @@ struct member {
     bool alive, waits_permit, has_permit;
     uint32_t permit_request;
     uint64_t permit_since_ns;
-    uint64_t *last; /* of each place: the number of its last message */
+    struct heard *last; /* of each place */
 };
 
 struct asked {
@@ -56,8 +63,9 @@ struct crowd {
     unsigned places, workers;
     struct asked asked[CROWD_REQUESTS_MAX];
     struct clocks *clocks;
+    struct actor_ref dead[CROWD_DEAD_MAX];
     uint64_t numbers, armed;
-    uint32_t requests;
+    uint32_t requests, deaths;
     bool stopping, semaphore_told;
 };
 
@@ -78,11 +86,11 @@ static void arm(struct actor_context *context, struct member *member)
     actor_deadline(context, context->now_ns + STEP_NS * (1 + sim_below(sim_of(member->crowd), 50)));
 }
 
-static int tell(struct actor_context *context, struct member *member, unsigned place, bool ask)
+static int tell(struct actor_context *context, struct member *member, struct actor_ref to, bool ask)
 {
     struct crowd *crowd = member->crowd;
     struct message message = {.type = ask ? CROWD_MSG_ASK : CROWD_MSG_DATA,
-                              .kind = ask ? MESSAGE_REQUEST : MESSAGE_DATA, .to = crowd->refs[place]};
+                              .kind = ask ? MESSAGE_REQUEST : MESSAGE_DATA, .to = to};
     struct asked *asked = &crowd->asked[(crowd->requests + 1) % CROWD_REQUESTS_MAX];
     int error;
 
@@ -101,38 +109,53 @@ static int tell(struct actor_context *context, struct member *member, unsigned p
     return 0;
 }
 
-static void be_born(struct crowd *crowd, unsigned place);
-
 static void die(struct actor_context *context, struct member *member)
 {
     struct crowd *crowd = member->crowd;
 
     member->alive = false;
+    crowd->dead[crowd->deaths++ % CROWD_DEAD_MAX] = context->self;
     for (unsigned i = 0; i < CROWD_REQUESTS_MAX; i++)
         if (crowd->asked[i].open && actor_ref_equal(crowd->asked[i].by, context->self))
             crowd->asked[i].open = false;
     actor_exit(context);
 }
 
-/* One of the things that actors do. */
-static void act(struct actor_context *context, struct member *member)
+/* ---- those who live for one message: places are used again and again */
+
+static void mayfly_receive(struct actor_context *context, void *state, struct message *message)
+{
+    struct crowd *crowd = (struct crowd *)(uintptr_t)message->body.pointer[0];
+
+    (void)state;
+    if (message->type != MESSAGE_START)
+        sim_fail(sim_current, NULL, "no stranger", "mail of type %u came to an actor that nobody knows", message->type);
+    if (sim_below(sim_of(crowd), 8) == 0)
+        crowd->dead[crowd->deaths++ % CROWD_DEAD_MAX] = context->self;
+    actor_exit(context);
+}
+
+static const struct actor_class mayfly_class = {.name = "crowd_mayfly", .state_bytes = 8, .mail_max = 8,
+                                                .receive = mayfly_receive};
+
+static void hatch(struct actor_context *context, struct crowd *crowd)
+{
+    unsigned worker = sim_below(sim_of(crowd), crowd->workers);
+
+    for (unsigned i = 0; i < CROWD_MAYFLIES; i++) {
+        struct message message = {.body.pointer = {crowd}};
+
+        actor_spawn_on(context, worker, &mayfly_class, crowd->scope, &message);
+    }
+}
+
+/* ---- what members do */
+
+static void use_permit(struct actor_context *context, struct member *member)
 {
     struct crowd *crowd = member->crowd;
     struct sim *sim = sim_of(crowd);
-    uint32_t what = sim_below(sim, 64);
-    unsigned place = sim_below(sim, crowd->places), burst = what == 0 ? CROWD_BURST : what < 8 ? 20 : 1;
 
-    if (what == 1) {
-        die(context, member);
-        return;
-    }
-    if (what == 2)
-        actor_watch(context, crowd->refs[place]);
-    for (unsigned i = 0; i < burst; i++)
-        if (tell(context, member, place, what & 1) != 0)
-            break;
-    if (what < 40 || member->waits_permit)
-        return;
     if (member->has_permit) {
         semaphore_release(context, crowd->semaphore, member->permit_request);
         member->has_permit = false;
@@ -144,18 +167,44 @@ static void act(struct actor_context *context, struct member *member)
     }
 }
 
+/* One of the things that actors do. */
+static void act(struct actor_context *context, struct member *member)
+{
+    struct crowd *crowd = member->crowd;
+    struct sim *sim = sim_of(crowd);
+    uint32_t what = sim_below(sim, 64), ask = sim_below(sim, 2);
+    unsigned place = sim_below(sim, crowd->places), burst = what == 0 ? CROWD_BURST : what < 8 ? 20 : 1;
+
+    if (what == 1) {
+        die(context, member);
+        return;
+    }
+    if (what == 2)
+        actor_watch(context, crowd->refs[place]);
+    if (what == 3)
+        hatch(context, crowd);
+    for (unsigned i = 0; i < burst; i++)
+        if (tell(context, member, crowd->refs[place], ask) != 0)
+            break;
+    if (what < 16)
+        (void)tell(context, member, crowd->dead[sim_below(sim, CROWD_DEAD_MAX)], ask);
+    if (what >= 40 && !member->waits_permit)
+        use_permit(context, member);
+}
+
 static void on_words(struct actor_context *context, struct member *member, const struct message *message)
 {
     struct crowd *crowd = member->crowd;
-    unsigned place = (unsigned)message->body.u64[2];
+    struct heard *last = &member->last[message->body.u64[2]];
+    bool same = actor_ref_equal(last->from, message->from); /* or one that was born in its place, or died there */
 
     if (message->body.u64[0] != pack(context->self))
         sim_fail(sim_of(crowd), crowd->process->owner, "no stranger", "mail for actor %llx came to %llx",
                  (unsigned long long)message->body.u64[0], (unsigned long long)pack(context->self));
-    if (message->body.u64[1] <= member->last[place])
+    if (same && message->body.u64[1] <= last->number)
         sim_fail(sim_of(crowd), crowd->process->owner, "mail in order", "message %llu after %llu",
-                 (unsigned long long)message->body.u64[1], (unsigned long long)member->last[place]);
-    member->last[place] = message->body.u64[1];
+                 (unsigned long long)message->body.u64[1], (unsigned long long)last->number);
+    *last = (struct heard){message->from, message->body.u64[1]};
     if (message->type == CROWD_MSG_ASK) {
         struct message answer = {.type = CROWD_MSG_ANSWER};
 
@@ -241,6 +290,8 @@ static void member_receive(struct actor_context *context, void *state, struct me
         break;
     }
 }
+
+static void be_born(struct crowd *crowd, unsigned place);
 
 static void member_fini(struct actor_context *context, void *state)
 {

@@ -13,6 +13,8 @@
  * that does not grow with the world.  Every virtual second, and at the end: all,
  * counted from scratch. */
 
+enum { READY_LOOKED_AT = 8 };
+
 /* ---- limits: one table.  A new limit of the node joins it with one line. -------- */
 
 struct look { /* at one of these; the others are NULL */
@@ -178,6 +180,22 @@ static void check_semaphore(struct sim *sim, struct sim_node *node, struct worke
         sim_fail(sim, node, "limits", "SEMAPHORE_WAITERS_MAX: %u", stats.waiting);
 }
 
+/* Those that have more to do: what they hold now they would have held a turn ago. */
+static void check_ready(struct sim *sim, struct worker *worker)
+{
+    uint32_t index = worker->ready.first;
+
+    for (unsigned i = 0; index && i < READY_LOOKED_AT; i++) {
+        const struct actor_slot *actor =
+            (struct actor_slot *)(void *)worker->blocks[index / ACTOR_BLOCK_SLOTS] + index % ACTOR_BLOCK_SLOTS;
+
+        if (actor->actor_class && actor->mail_count > actor->actor_class->mail_max)
+            sim_fail(sim, NULL, "limits", "actor %s has %u messages waiting, of %u", actor->actor_class->name,
+                     actor->mail_count, actor->actor_class->mail_max);
+        index = actor->ready_next;
+    }
+}
+
 static void check_actors(struct sim *sim, struct sim_node *node, struct worker *worker)
 {
     for (uint32_t i = 0; i < worker->block_count; i++) {
@@ -264,6 +282,7 @@ void sim_check_turn(void *argument, struct worker *worker)
     struct look look = {.worker = worker};
 
     check_awake(sim, NULL, worker);
+    check_ready(sim, worker);
     CHECK_LIMITS(sim, NULL, &look, worker_limits);
     if (local && local->sessions) { /* the one that came last, or was moved to the front */
         look = (struct look){.session = local->sessions};

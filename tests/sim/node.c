@@ -354,11 +354,15 @@ void sim_node_trouble(struct sim_node *node)
 void sim_node_freeze(struct sim_node *node, bool frozen)
 {
     struct sim_process *process = node->process;
+    unsigned count, only;
 
     if (!process || !process->runtime || node->frozen == frozen)
         return;
-    for (unsigned i = 0; i < runtime_workers(process->runtime->runtime); i++)
-        sim_world_freeze(node->sim->world, runtime_worker(process->runtime->runtime, i), frozen);
+    count = runtime_workers(process->runtime->runtime);
+    only = frozen && sim_below(node->sim, 2) ? sim_below(node->sim, count) : count; /* one worker, or all */
+    for (unsigned i = 0; i < count; i++)
+        if (only == count || only == i)
+            sim_world_freeze(node->sim->world, runtime_worker(process->runtime->runtime, i), frozen);
     if (frozen)
         node->frozen_since_ns = sim_now(node->sim);
     else if (process->close_begin_ns)

@@ -72,6 +72,7 @@ struct sim_scenario {
     uint64_t pause_ns;       /* between the end of a flow and the next, at most twice as long */
     uint32_t echo, ping, perf; /* shares of flows */
     uint32_t bytes_max;      /* of a flow, each way */
+    uint32_t rounds;         /* 0, or: an echo is 64 bytes so many times, each after the last has come back */
     unsigned workers_max;    /* of a node: drawn */
     unsigned crowd;          /* checking actors in each runtime */
     /* More than traffic: called after all have started.  May be NULL. */

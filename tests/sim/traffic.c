@@ -23,6 +23,7 @@ struct flow {
     struct sim_process *process;
     struct p2p_stream *stream; /* NULL: not open yet */
     uint64_t id, request, key;
+    uint32_t step; /* so many bytes at a time; 0: all */
     uint64_t to_send, sent, to_read, got;
     uint64_t progress_ns;
     unsigned peer;
@@ -129,7 +130,7 @@ static void moved(struct flow *flow)
 static int send_more(struct flow *flow)
 {
     uint8_t bytes[4096];
-    uint64_t ahead = flow->kind == FLOW_PING ? flow->got + 32 : flow->to_send; /* a ping waits for its pong */
+    uint64_t ahead = flow->step ? flow->got + flow->step : flow->to_send; /* a ping waits for its pong */
 
     if (ahead > flow->to_send)
         ahead = flow->to_send;
@@ -223,7 +224,7 @@ static void go_on(struct flow *flow)
         error = send_more(flow);
         if (error == P2P_ERR_CALL_AGAIN || error == 0)
             error = read_more(flow);
-    } while (error == P2P_ERR_CALL_AGAIN && flow->kind == FLOW_PING && flow->sent == flow->got &&
+    } while (error == P2P_ERR_CALL_AGAIN && flow->step && flow->sent == flow->got &&
              flow->sent < flow->to_send);
     if (error == P2P_ERR_CALL_AGAIN && flow->got == flow->to_read && !flow->wrote_end)
         error = send_more(flow);
@@ -306,8 +307,13 @@ static void shape(struct flow *flow)
         flow->kind = FLOW_ECHO;
         flow->to_send = flow->to_read = draw_bytes(sim, scenario->bytes_max);
         flow->half_close = sim_below(sim, 2);
+        if (scenario->rounds) {
+            flow->step = 64;
+            flow->to_send = flow->to_read = (uint64_t)flow->step * scenario->rounds;
+        }
     } else if (kind < scenario->echo + scenario->ping) {
         flow->kind = FLOW_PING;
+        flow->step = 32;
         flow->to_send = flow->to_read = 32 * (1 + sim_below(sim, 8));
     } else {
         flow->kind = FLOW_PERF;
