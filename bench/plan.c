@@ -15,9 +15,10 @@ const char *const plan_work_names[] = {"bulk", "handshake", "rtt", "rr", "stream
 /* Rows of `idle` run once: what they measure is the same each time, and takes a
  * round of keep-alives to see. */
 static const struct plan_row rows[] = {
+    /* Ours with each peer both ways: one that dials sends. */
     {"bulk-up", "bulk, one stream up", BULK("up", 1, 1), .quick = true,
      .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW | PLAN_SEALED | PLAN_TWO},
-    {"bulk-down", "bulk, one stream down", BULK("down", 1, 1), .pairs = PLAN_SELF | PLAN_CROSS | PLAN_SEALED},
+    {"bulk-down", "bulk, one stream down", BULK("down", 1, 1), .pairs = PLAN_SELF | PLAN_SEALED},
     {"bulk-both", "bulk, one stream each way", BULK("both", 1, 1), .pairs = PLAN_SELF},
     {"bulk-up-16s", "bulk, 16 streams up", BULK("up", 1, 16), .pairs = PLAN_SELF},
     {"bulk-up-10c", "bulk, 10 connections up", BULK("up", 10, 1), .pairs = PLAN_SELF | PLAN_SEALED},

@@ -33,7 +33,7 @@ struct results_kind results_kind_of(enum plan_work work, const char *figure)
         {"memory", {"user memory of a connection", "B", RESULTS_LESS}},
         {"memory_dialler", {"user memory of a dialling node", "B", RESULTS_NEITHER}},
         {"memory_kernel", {"kernel memory of both ends", "B", RESULTS_NEITHER}},
-        {"memory_pair", {"both ends, with the kernel's", "B", RESULTS_NEITHER}},
+        {"memory_pair", {"two ends, with the kernel's", "B", RESULTS_NEITHER}},
         {"cpu_idle", {"CPU of 100 connections", "% of a core", RESULTS_LESS}},
         {"traffic", {"traffic of a connection", "B/s", RESULTS_NEITHER}},
         {"setup", {"time to connect all", "s", RESULTS_NEITHER}},

@@ -319,7 +319,8 @@ static void set_idle(struct runner_result *result, const struct runner_request *
     set(result, "memory", listening / connections);
     set(result, "memory_dialler", dialling / connections);
     set(result, "memory_kernel", kernel / connections);
-    set(result, "memory_pair", (listening + dialling + kernel) / connections);
+    /* Two ends of a connection take the same; that of a dialler has a node besides. */
+    set(result, "memory_pair", (2 * listening + kernel) / connections);
     set(result, "cpu_idle", (end->listeners.cpu_s - begin->listeners.cpu_s) / seconds * 100 / (connections / 100));
     if (request->apart) /* nothing but our programs talks over this loopback */
         set(result, "traffic",
