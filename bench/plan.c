@@ -111,7 +111,7 @@ bool plan_selected(const struct plan_row *row, const struct plan_mode *mode, con
 
 void plan_mode_init(struct plan_mode *mode, bool quick)
 {
-    *mode = quick ? (struct plan_mode){true, 3, 0.2, 0.8, 10} : (struct plan_mode){false, 5, 0.3, 1, 60};
+    *mode = quick ? (struct plan_mode){true, 3, 0.2, 0.8, 10} : (struct plan_mode){false, 5, 0.25, 0.9, 60};
 }
 
 /* ---- Series ------------------------------------------------------------------- */

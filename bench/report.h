@@ -38,7 +38,7 @@ void report_sides(struct report_table *out, const json_t *results);
 void report_row(struct report_table *out, const json_t *row);
 /* "2 cores of AMD EPYC, Linux 6.1, ..." */
 void report_machine(char *out, size_t size, const json_t *results);
-/* "5 runs of 1 s each after 0.3 s of warm-up, ..." */
+/* "5 runs of 0.9 s each after 0.25 s of warm-up, ..." */
 void report_method(char *out, size_t size, const json_t *results);
 /* Calls `line` with each thing that is missing, was skipped, or failed. */
 void report_missing(const json_t *results, void (*line)(FILE *file, const char *text), FILE *file);
