@@ -75,6 +75,37 @@ static bool is_there(const struct campaign *campaign, const struct side_spec *sp
     return same;
 }
 
+/* Both sides work for as long as either needs to get up to speed. */
+static struct plan_mode mode_of(const struct campaign *campaign, const struct plan_series *series)
+{
+    const struct side_spec *sides[] = {find_spec(campaign, series->dialler), find_spec(campaign, series->listener)};
+    struct plan_mode mode = campaign->options->mode;
+
+    for (int i = 0; i < 2; i++) {
+        if (sides[i] != NULL)
+            mode.warm_s = fmax(mode.warm_s, sides[i]->warm_s);
+    }
+    return mode;
+}
+
+static double series_s(const struct campaign *campaign, const struct plan_row *row, const struct plan_series *series)
+{
+    struct plan_mode mode = mode_of(campaign, series);
+
+    return plan_run_s(row, &mode);
+}
+
+/* All runs of a row. */
+static double row_s(const struct campaign *campaign, const struct plan_row *row, const struct plan_series *series,
+                    size_t count)
+{
+    double sum_s = 0;
+
+    for (size_t i = 0; i < count; i++)
+        sum_s += series_s(campaign, row, &series[i]) * plan_runs(row, &campaign->options->mode);
+    return sum_s;
+}
+
 /* Asks the program what it is; only one that answers takes part. */
 static bool add_spec(struct campaign *campaign, const char *name, const char *command)
 {
@@ -82,7 +113,7 @@ static bool add_spec(struct campaign *campaign, const char *name, const char *co
     struct side_text error;
     json_t *about;
 
-    *spec = (struct side_spec){.name = name, .command = command, .cpu = -1};
+    *spec = (struct side_spec){.name = name, .command = command, .cpu = -1, .warm_s = 0};
     about = side_about(spec, &error);
     if (about == NULL || !is_there(campaign, spec, about, &error)) {
         json_decref(about);
@@ -91,6 +122,7 @@ static bool add_spec(struct campaign *campaign, const char *name, const char *co
         return false;
     }
     results_add_side(campaign->results, name, command, about);
+    spec->warm_s = fmin(json_number_value(json_object_get(about, "warm")), CAMPAIGN_WARM_S_MAX);
     json_decref(about);
     campaign->spec_count++;
     return true;
@@ -213,8 +245,9 @@ static void run_series(struct campaign *campaign, const struct plan_row *row, co
 {
     struct side_spec dialler = placed(campaign, series->dialler, false);
     struct side_spec listener = placed(campaign, series->listener, true);
-    struct runner_request request = {.row = row, .mode = &campaign->options->mode, .dialler = &dialler,
-                                     .listener = &listener, .apart = campaign->apart, .count_calls = count_calls};
+    struct plan_mode mode = mode_of(campaign, series);
+    struct runner_request request = {.row = row, .mode = &mode, .dialler = &dialler, .listener = &listener,
+                                     .apart = campaign->apart, .count_calls = count_calls};
     struct runner_result result;
 
     progress_running(campaign->done_s / campaign->planned_s, row, series);
@@ -279,15 +312,14 @@ static void count_row_calls(struct campaign *campaign, const struct plan_row *ro
 static void run_round(struct campaign *campaign, const struct plan_row *row, const struct plan_series *series,
                       size_t count, unsigned round, unsigned runs, json_t *out)
 {
-    double run_s = plan_run_s(row, &campaign->options->mode);
-
     for (size_t i = 0; i < count; i++) {
         const struct plan_series *next = &series[(i + round) % count];
+        double next_s = series_s(campaign, row, next);
         json_t *place = results_series(out, next);
 
-        if (!interrupted && left_s(campaign) > run_s && !is_done(place, runs) && !is_hopeless(place))
+        if (!interrupted && left_s(campaign) > next_s && !is_done(place, runs) && !is_hopeless(place))
             run_series(campaign, row, next, place, false);
-        campaign->done_s += round < runs ? run_s : 0;
+        campaign->done_s += round < runs ? next_s : 0;
     }
 }
 
@@ -314,7 +346,7 @@ static void run_row(struct campaign *campaign, const struct plan_row *row)
     struct plan_series series[PLAN_SERIES_MAX];
     size_t count = row_series(campaign, row, series);
     unsigned runs = affordable_runs(campaign, row);
-    double end_s = campaign->done_s + plan_row_s(row, &campaign->options->mode, count);
+    double end_s = campaign->done_s + row_s(campaign, row, series, count);
     json_t *out = results_row(campaign->results, row);
 
     for (unsigned round = 0; round < runs + CAMPAIGN_FAILURES_MAX && count > 0; round++) /* for runs that fail */
@@ -351,7 +383,7 @@ static double plan_all_s(const struct campaign *campaign)
 
     for (size_t i = 0; i < count; i++) {
         if (selected(campaign, &rows[i]) && !was_done(campaign, &rows[i]))
-            sum_s += plan_row_s(&rows[i], &campaign->options->mode, row_series(campaign, &rows[i], series));
+            sum_s += row_s(campaign, &rows[i], series, row_series(campaign, &rows[i], series));
     }
     return sum_s;
 }

@@ -15,6 +15,7 @@ enum campaign_limits {
     CAMPAIGN_PATTERNS_MAX = 64,
     CAMPAIGN_FAILURES_MAX = 2,  /* of a series without a success: after these it is left alone */
     CAMPAIGN_REPEATS = 2,       /* of a disturbed run */
+    CAMPAIGN_WARM_S_MAX = 10,   /* what a program may ask for */
 };
 
 enum campaign_outcome { CAMPAIGN_COMPLETE, CAMPAIGN_PARTIAL, CAMPAIGN_NONE };

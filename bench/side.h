@@ -25,6 +25,7 @@ struct side_spec {
     const char *command; /* for the shell: it must exec what does the work, whose clock is read */
     const char *agent;   /* HOST:PORT of another machine, which knows the name; NULL: here */
     int cpu;             /* it is pinned to; -1: any */
+    double warm_s;       /* what it asks to be given before it is measured; 0: no more than others */
 };
 
 struct side_text {

@@ -166,6 +166,7 @@ def test_fanout(dialler, listener):
 def test_about(dialler, _):
     found = dialler.ask("about")
     assert found["implementation"] and re.match(r"\d+\.\d+", found["version"]), found
+    assert 0 <= found.get("warm", 0) <= 10, found
     assert found["workers"] >= 1 and re.fullmatch(r"sleep|spin [\d.]+ us, then sleep", found["waiting"]), found
 
 

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { stop, works } from './load_works.mjs'
 
 const SECONDS_MAX = 1e6
+const WARM_SECONDS = 1.5 // until V8 has compiled most of what is run often
 const SPARE_FILES = 64 // descriptors beside those of the connections
 const MUXER_STREAMS_MAX = 990 // the library's muxer opens 1000 a connection, and ping and identify need some
 const PERCENTILES = { p50Us: 500, p90Us: 900, p99Us: 990, p999Us: 999, maxUs: 1000 }
@@ -173,7 +174,7 @@ class Load {
 
 export function about () {
   const { version } = JSON.parse(readFileSync(new URL('node_modules/libp2p/package.json', import.meta.url), 'utf8'))
-  return { implementation: 'js-libp2p', version, workers: 1, waiting: 'sleep' }
+  return { implementation: 'js-libp2p', version, workers: 1, waiting: 'sleep', warm: WARM_SECONDS }
 }
 
 export async function load (program, work, address, ...pairs) {

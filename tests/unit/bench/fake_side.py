@@ -4,6 +4,7 @@
     good        it answers with round figures
     newer       it does so, and calls itself another version
     busy        it does so, and burns CPU all the time
+    slow        it asks for 0.6 s to warm up, and cannot do a load that gives it less
     mute        it ends before it is ready
     ignorant    it knows no command
     dies        it ends when it is told to load
@@ -53,6 +54,9 @@ def load(tag, work, keys):
     if mode == "refuses":
         say(id=tag, case="load", ok=False, error="no bulk today")
         return
+    if mode == "slow" and float(keys.get("warm", 0)) < 0.6:
+        say(id=tag, case="load", ok=False, error="too cold")
+        return
     if mode != "answers":
         time.sleep(float(keys.get("warm", 0)))
         say(id=tag, event="begin")
@@ -71,7 +75,8 @@ def load(tag, work, keys):
 for line in sys.stdin:
     tag, command, *words = line.split()
     if command == "about" and mode != "ignorant":
-        say(id=tag, case="about", ok=True, implementation="fake", version="2" if mode == "newer" else "1", workers=1, waiting="sleep")
+        say(id=tag, case="about", ok=True, implementation="fake", version="2" if mode == "newer" else "1", workers=1,
+            waiting="sleep", **({"warm": 0.6} if mode == "slow" else {}))
     elif command == "load" and mode != "ignorant":
         load(tag, words[0], dict(word.split("=", 1) for word in words[2:]))
     else:

@@ -238,6 +238,15 @@ TEST(Run, PairsPeersWithOursBothWays)
     EXPECT_STREQ(json_string_value(json_object_get(run.series(3), "listener")), "ours");
 }
 
+TEST(Run, GivesAProgramTheTimeToWarmUpThatItAsksFor)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--runs 1 --row rtt --peer py='" + Bench::fake("slow") + "'"), 0)
+        << run.printed;
+    EXPECT_TRUE(run.complete());
+}
+
 /* A process that is not the bench's, and never rests. */
 struct Burner {
     pid_t pid = fork();
