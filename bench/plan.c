@@ -116,17 +116,23 @@ void plan_mode_init(struct plan_mode *mode, bool quick)
 
 /* ---- Series ------------------------------------------------------------------- */
 
+const char *const plan_own_names[PLAN_OWN_NAMES] = {"ours", "ours-epoll", "ours-2w", "raw",
+                                                    "raw-aead", "crypto", "ours-sleep", "raw-sleep"};
+
+bool plan_own_name(const char *name)
+{
+    for (size_t i = 0; i < PLAN_OWN_NAMES; i++) {
+        if (strcmp(plan_own_names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool plan_peer_name(const char *name)
 {
-    static const char *const taken[] = {"ours", "ours-epoll", "ours-2w", "ours-sleep",
-                                        "raw", "raw-aead", "raw-sleep", "crypto"};
     size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.");
 
-    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
-        if (strcmp(taken[i], name) == 0)
-            return false;
-    }
-    return length > 0 && name[length] == '\0' && length < PLAN_NAME_BYTES;
+    return length > 0 && name[length] == '\0' && length < PLAN_NAME_BYTES && !plan_own_name(name);
 }
 
 static void add(struct plan_series *out, size_t *count, const char *dialler, const char *listener, bool reference)

@@ -9,6 +9,7 @@
 enum plan_limits {
     PLAN_NAME_BYTES = 32,
     PLAN_PEERS_MAX = 8,
+    PLAN_OWN_NAMES = 8,
     PLAN_SERIES_MAX = 32,                 /* of a row: 1 + 3 for each peer, the references, our variants */
     PLAN_RUNS_MAX = 101,
     /* RLIMIT_NOFILE is 20,000 on ordinary machines, and not ours to raise: one of
@@ -80,7 +81,12 @@ bool plan_selected(const struct plan_row *row, const struct plan_mode *mode, con
                    size_t pattern_count);
 void plan_mode_init(struct plan_mode *mode, bool quick);
 
-/* Whether a peer of that name may take part: not one of the names below. */
+/* The programs of ours and the references, by name. */
+extern const char *const plan_own_names[PLAN_OWN_NAMES];
+/* Whether it is one of these. */
+bool plan_own_name(const char *name);
+/* Whether a peer of that name may take part: not one of these, and nothing that a
+ * shell, a file's name or gnuplot would read as more than a name. */
 bool plan_peer_name(const char *name);
 /* The series of a row, ours first.  Returns how many. */
 size_t plan_make_series(struct plan_series out[PLAN_SERIES_MAX], const struct plan_row *row,

@@ -84,11 +84,6 @@ static bool add_program(struct picture *picture, const char *program, const char
     return found;
 }
 
-static bool is_own(const char *name)
-{
-    return strncmp(name, "ours", 4) == 0 || strncmp(name, "raw", 3) == 0 || strcmp(name, "crypto") == 0;
-}
-
 static void find_programs(struct picture *picture)
 {
     static const char *const references[] = {"raw", "raw-aead", "crypto"};
@@ -98,7 +93,7 @@ static void find_programs(struct picture *picture)
 
     (void)add_program(picture, "ours", picture->programs, &picture->program_count, PLOTS_PROGRAMS_MAX);
     json_object_foreach (sides, name, side) {
-        if (!is_own(name))
+        if (!plan_own_name(name))
             (void)add_program(picture, name, picture->programs, &picture->program_count, PLOTS_PROGRAMS_MAX);
     }
     /* Bulk without a cipher would dwarf all others; the crypto has no connects. */
@@ -140,6 +135,19 @@ static int point_of(const char *program)
     return 11;
 }
 
+/* A string as gnuplot reads it: in single quotes it substitutes nothing, while in
+ * double quotes it would have a shell run what is between backquotes. */
+static void quote(FILE *script, const char *text)
+{
+    fputc('\'', script);
+    for (; *text != '\0'; text++) {
+        if (*text == '\'')
+            fputc('\'', script);
+        fputc(*text == '\n' ? ' ' : *text, script);
+    }
+    fputc('\'', script);
+}
+
 /* ---- Around the data ------------------------------------------------------------------- */
 
 static int height_of(const struct picture *picture)
@@ -175,20 +183,20 @@ static int legend_width(const char *program)
 static void legend_entry(const struct picture *picture, const char *program, int x, int row, bool reference)
 {
     double y = screen_y(picture, 24 + (picture->paper ? TITLE_PX : 0) + LEGEND_PX * row), sample = x / (double)WIDTH_PX;
-    const char *title = title_of(program);
 
     if (reference)
         fprintf(picture->script, "set arrow from screen %.4f,%.4f to screen %.4f,%.4f nohead lw 2 dt %d lc rgb '%s'\n",
                 sample, y, sample + 20.0 / WIDTH_PX, y, dashes_of(program), colour_of(program));
     else if (picture->lines)
-        fprintf(picture->script, "set label \"\" at screen %.4f,%.4f point pt %d ps 1 lc rgb '%s'\n",
+        fprintf(picture->script, "set label '' at screen %.4f,%.4f point pt %d ps 1 lc rgb '%s'\n",
                 sample + 10.0 / WIDTH_PX, y, point_of(program), colour_of(program));
     else
         fprintf(picture->script, "set object rectangle center screen %.4f,%.4f size screen %.4f,%.4f fc rgb '%s' "
                 "fs solid noborder\n", sample + 12.0 / WIDTH_PX, y, 12.0 / WIDTH_PX, 12.0 / height_of(picture),
                 colour_of(program));
-    fprintf(picture->script, "set label \"%s\" at screen %.4f,%.4f left font ',12' tc rgb '#404040'\n", title,
-            sample + 25.0 / WIDTH_PX, y);
+    fputs("set label ", picture->script);
+    quote(picture->script, title_of(program));
+    fprintf(picture->script, " at screen %.4f,%.4f left font ',12' tc rgb '#404040'\n", sample + 25.0 / WIDTH_PX, y);
 }
 
 /* Returns how many rows it takes; `drawn`: and writes it. */
@@ -212,6 +220,21 @@ static int legend(const struct picture *picture, bool drawn)
     return row + 1;
 }
 
+/* Above the picture: what it shows, and in what. */
+static void write_title(const struct picture *picture)
+{
+    const struct plots_plot *plot = picture->plot;
+    double y = screen_y(picture, 22);
+    char unit[128];
+
+    snprintf(unit, sizeof(unit), "%s, %s is better", plot->unit, plot->less ? "less" : "more");
+    fputs("set label ", picture->script);
+    quote(picture->script, plot->title);
+    fprintf(picture->script, " at screen %.4f,%.4f left font ',16' tc rgb '#202020'\nset label ", 8.0 / WIDTH_PX, y);
+    quote(picture->script, unit);
+    fprintf(picture->script, " at screen 0.965,%.4f right font ',12' tc rgb '#606060'\n", y);
+}
+
 static void write_head(const struct picture *picture)
 {
     const struct plots_plot *plot = picture->plot;
@@ -228,12 +251,12 @@ static void write_head(const struct picture *picture)
             screen_y(picture, 30 + (picture->paper ? TITLE_PX : 0) + LEGEND_PX * picture->legend_rows),
             (*plot->axis != '\0' ? 46.0 : 30.0) / height_of(picture));
     if (picture->paper)
-        fprintf(script, "set label \"%s\" at screen %.4f,%.4f left font ',16' tc rgb '#202020'\n"
-                        "set label \"%s, %s is better\" at screen 0.965,%.4f right font ',12' tc rgb '#606060'\n",
-                plot->title, 8.0 / WIDTH_PX, screen_y(picture, 22), plot->unit, plot->less ? "less" : "more",
-                screen_y(picture, 22));
-    if (*plot->axis != '\0')
-        fprintf(script, "set xlabel \"%s\" offset 0,0.4 tc rgb '#606060'\n", plot->axis);
+        write_title(picture);
+    if (*plot->axis != '\0') {
+        fputs("set xlabel ", script);
+        quote(script, plot->axis);
+        fputs(" offset 0,0.4 tc rgb '#606060'\n", script);
+    }
     (void)legend(picture, true);
 }
 
@@ -272,7 +295,9 @@ static void write_axis(const struct picture *picture)
     for (size_t g = 0; g < picture->group_count; g++) {
         if (!picture->used[g])
             continue;
-        fprintf(picture->script, "%s\"%s\" %g", comma, picture->plot->groups[g].label, place_of(picture, g));
+        fputs(comma, picture->script);
+        quote(picture->script, picture->plot->groups[g].label);
+        fprintf(picture->script, " %g", place_of(picture, g));
         first = fmin(first, place_of(picture, g));
         last = place_of(picture, g);
         comma = ", ";

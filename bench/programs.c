@@ -35,8 +35,6 @@ const char *programs_own(const char *arguments)
 
 size_t programs_ours(struct side_spec out[PROGRAMS_OURS], const char *ours)
 {
-    static const char *const names[PROGRAMS_OURS] = {"ours", "ours-epoll", "ours-2w", "raw", "raw-aead", "crypto",
-                                                     "ours-sleep", "raw-sleep"};
     const char *arguments[PROGRAMS_OURS] = {"serve", "serve --driver epoll", "serve --workers 2", NULL, NULL, "raw",
                                             "serve --spin 0", "raw"};
     char raw[64], sealed[64];
@@ -46,7 +44,7 @@ size_t programs_ours(struct side_spec out[PROGRAMS_OURS], const char *ours)
     arguments[3] = raw;
     arguments[4] = sealed;
     for (size_t i = 0; i < PROGRAMS_OURS; i++)
-        out[i] = (struct side_spec){.name = names[i], .command = programs_own(arguments[i]), .cpu = -1};
+        out[i] = (struct side_spec){.name = plan_own_names[i], .command = programs_own(arguments[i]), .cpu = -1};
     if (ours != NULL)
         out[0].command = ours;
     return PROGRAMS_OURS;

@@ -8,7 +8,7 @@
  * long as this program. */
 
 enum programs_limits {
-    PROGRAMS_OURS = 8, /* ours, ours-epoll, ours-2w, raw, raw-aead, crypto, ours-sleep, raw-sleep */
+    PROGRAMS_OURS = PLAN_OWN_NAMES,
 };
 
 /* Keeps what was formatted. */

@@ -147,7 +147,7 @@ static void card(FILE *file, const json_t *results, const struct headline *headl
     text(file, figure);
     fprintf(file, " <small>%s</small></b><ul>", headline->unit);
     json_object_foreach (sides, name, side) {
-        if (strncmp(name, "ours", 4) != 0 && strncmp(name, "raw", 3) != 0 && strcmp(name, "crypto") != 0)
+        if (!plan_own_name(name))
             card_ratio(file, ours, own_median(results, headline, name), headline->less, name);
     }
     if (isfinite(own_median(results, headline, "raw-aead")))

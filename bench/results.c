@@ -331,6 +331,24 @@ static bool check_samples(const json_t *figure, const char *place, const char *n
     return true;
 }
 
+/* Names go into pictures' scripts and files of other formats. */
+static bool is_name(const char *name)
+{
+    return plan_own_name(name) || plan_peer_name(name);
+}
+
+static bool check_sides(const json_t *results, struct results_text *error)
+{
+    json_t *sides = json_object_get(results, "sides"), *side;
+    const char *name;
+
+    json_object_foreach (sides, name, side) {
+        if (!is_name(name))
+            return wrong(error, "sides: '%.40s' is no name of a program", name);
+    }
+    return true;
+}
+
 static bool check_series(const json_t *series, const char *row, size_t number, struct results_text *error)
 {
     json_t *figures = json_object_get(series, "figures"), *figure;
@@ -338,8 +356,8 @@ static bool check_series(const json_t *series, const char *row, size_t number, s
     const char *name;
 
     snprintf(place, sizeof(place), "row %.60s, series %zu", row, number);
-    if (!json_is_string(json_object_get(series, "dialler")) || !json_is_string(json_object_get(series, "listener")))
-        return wrong(error, "%s: dialler and listener must be strings", place);
+    if (!is_name(results_string(series, "dialler")) || !is_name(results_string(series, "listener")))
+        return wrong(error, "%s: dialler and listener must be names of programs", place);
     if (!json_is_object(figures) || !json_is_array(json_object_get(series, "errors")) ||
         !json_is_array(json_object_get(series, "disturbed")))
         return wrong(error, "%s: figures, errors and disturbed must be there", place);
@@ -378,6 +396,8 @@ bool results_check(const json_t *results, struct results_text *error)
         !json_is_object(json_object_get(results, "sides")) || !json_is_array(json_object_get(results, "skipped")) ||
         !json_is_boolean(json_object_get(results, "complete")))
         return wrong(error, "settings, machine, sides, skipped and complete must be there");
+    if (!check_sides(results, error))
+        return false;
     if (!json_is_array(rows))
         return wrong(error, "rows must be an array");
     json_array_foreach (rows, index, row) {

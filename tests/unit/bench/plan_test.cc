@@ -156,7 +156,12 @@ TEST(Plan, ManyConnectionsAreDealtToSeveralProcesses)
 TEST(Plan, PeersMayNotTakeOurNames)
 {
     EXPECT_TRUE(plan_peer_name("nim-libp2p_2.0"));
-    for (const char *name : {"", "ours", "raw", "Go", "a b", "a->b", "a-name-that-is-longer-than-a-name-may-be"})
+    EXPECT_TRUE(plan_peer_name("rawlibp2p")) << "only whole names are taken";
+    for (const char *name : plan_own_names) {
+        EXPECT_FALSE(plan_peer_name(name)) << name;
+        EXPECT_TRUE(plan_own_name(name)) << name;
+    }
+    for (const char *name : {"", "Go", "a b", "a->b", "a`b`", "a'b", "a-name-that-is-longer-than-a-name-may-be"})
         EXPECT_FALSE(plan_peer_name(name)) << name;
 }
 

@@ -174,6 +174,11 @@ TEST(Results, OfAnotherFormAreRefusedByPlace)
             "complete":true,"rows":[{"row":"a","work":"rr","series":[{"dialler":"x","listener":"y","errors":[],
             "disturbed":[],"figures":{"rate":{"unit":"","better":"more","samples":[1,2,3],"median":1}}}]}]})",
          "median"},
+        {"results.json", R"({"schema":"chorus-bench/1","settings":{},"machine":{},"sides":{"a`id`":{}},"skipped":[],
+            "complete":true,"rows":[]})", "sides: 'a`id`' is no name"},
+        {"results.json", R"({"schema":"chorus-bench/1","settings":{},"machine":{},"sides":{},"skipped":[],
+            "complete":true,"rows":[{"row":"a","work":"rr","series":[{"dialler":"x","listener":"a\"b","errors":[],
+            "disturbed":[],"figures":{}}]}]})", "row a, series 0: dialler and listener"},
         {"missing.json", nullptr, "missing.json"},
     };
 
@@ -455,6 +460,28 @@ TEST(Plots, AreXmlThatStandsAlone)
         drawn++;
     EXPECT_EQ(drawn, count);
     EXPECT_EQ(faults(folder.file("report.html")), "");
+}
+
+/* Names of that kind are refused with the file that has them; pictures need not
+ * trust that. */
+TEST(Plots, RunNothingThatANameHolds)
+{
+    Folder folder;
+    Results results = make();
+    const char *bulk = "bulk", *name = "`touch ran`\"'@b";
+    std::filesystem::path before = std::filesystem::current_path();
+
+    if (!plots_available())
+        GTEST_SKIP() << "gnuplot is not installed";
+    add(results, "bulk-up", "ours", "rate", 1000);
+    add(results, "bulk-up", name, "rate", 900);
+    add_side(results, name, "b");
+    std::filesystem::current_path(folder.path);
+    EXPECT_TRUE(report_write_plots(results.get(), folder.path.c_str(), &bulk, 1));
+    std::filesystem::current_path(before);
+    EXPECT_FALSE(std::filesystem::exists(folder.file("ran")));
+    EXPECT_NE(folder.read("bulk.svg").find("`touch ran`"), std::string::npos) << "it is shown as it is";
+    EXPECT_EQ(faults(folder.file("bulk.svg")), "");
 }
 
 TEST(Plots, OneThatIsWantedMustHaveSomethingToShow)
