@@ -1,13 +1,15 @@
 #include "agent.h"
 
 #include "bench.h"
+#include "dial.h"
 #include "machine.h"
 #include "meter.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
+#include <math.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -17,20 +19,6 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* A line, byte by byte: what follows it is somebody else's. */
-static bool read_line(int fd, char *out, size_t size)
-{
-    size_t length = 0;
-
-    while (length + 1 < size && read(fd, out + length, 1) == 1) {
-        if (out[length++] != '\n')
-            continue;
-        out[length - 1] = '\0';
-        return true;
-    }
-    return false;
-}
 
 static bool write_line(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static bool write_line(int fd, const char *format, ...)
@@ -42,33 +30,55 @@ static bool write_line(int fd, const char *format, ...)
     va_start(arguments, format);
     length = vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
-    return length < (int)sizeof(line) && write(fd, line, (size_t)length) == length;
+    return length < (int)sizeof(line) && send(fd, line, (size_t)length, MSG_NOSIGNAL) == length;
 }
 
 /* ---- The server --------------------------------------------------------------------------- */
 
+/* Somebody whose first line has not come, or who asks what a program uses. */
+struct connection {
+    int fd;
+    double until_s;     /* for the first line; INFINITY for whoever asks */
+    pid_t program;      /* that it asks about, and ends with itself; 0: none yet */
+    size_t fill;
+    char line[AGENT_LINE_BYTES_MAX];
+};
+
 struct agent {
+    int listening;
     const struct side_spec *specs;
     size_t spec_count;
     pid_t programs[AGENT_PROGRAMS_MAX];
     size_t program_count;
+    struct connection connections[AGENT_CONNECTIONS_MAX];
+    size_t connection_count;
 };
 
+/* A program that has ended is nobody's any more: its number may be another's. */
 static void reap(struct agent *agent)
 {
-    pid_t pid;
-
-    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
-        for (size_t i = 0; i < agent->program_count; i++) {
-            if (agent->programs[i] == pid)
-                agent->programs[i--] = agent->programs[--agent->program_count];
-        }
+    for (size_t i = 0; i < agent->program_count;) {
+        if (waitpid(agent->programs[i], NULL, WNOHANG) == 0)
+            i++;
+        else
+            agent->programs[i] = agent->programs[--agent->program_count];
     }
+}
+
+/* Only this process waits for its programs: until it has, the number is theirs. */
+static bool is_program(const struct agent *agent, pid_t pid)
+{
+    for (size_t i = 0; i < agent->program_count; i++) {
+        if (agent->programs[i] == pid)
+            return true;
+    }
+    return false;
 }
 
 static void become_program(int fd, const char *command, int cpu)
 {
     struct sockaddr_in address = {.sin_family = AF_UNSPEC};
+    struct timeval none = {0, 0}; /* a program may wait for its client as long as it likes */
     socklen_t length = sizeof(address);
     char host[INET_ADDRSTRLEN], *shell;
 
@@ -77,6 +87,7 @@ static void become_program(int fd, const char *command, int cpu)
         inet_ntop(AF_INET, &address.sin_addr, host, sizeof(host)) == NULL ||
         asprintf(&shell, "exec %s --host %s", command, host) < 0)
         _exit(126);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
     side_pin(cpu);
     dup2(fd, STDIN_FILENO);
     dup2(fd, STDOUT_FILENO);
@@ -108,26 +119,23 @@ static void start_named(struct agent *agent, int fd, char *name)
         become_program(fd, found->command, cpu);
     if (pid > 0)
         agent->programs[agent->program_count++] = pid;
+    else
+        (void)write_line(fd, "it cannot be started: %s\n", strerror(errno));
 }
 
-/* A process of its own, which ends the program with its connection. */
-static void tell_usage(const struct agent *agent, int fd, pid_t pid)
+static bool tell_usage(const struct agent *agent, const struct connection *connection)
 {
     struct meter meter = {.ours_count = 0};
     struct meter_reading reading;
-    char line[AGENT_LINE_BYTES_MAX];
 
-    meter_add(&meter, getppid());
+    if (!is_program(agent, connection->program))
+        return false;
     for (size_t i = 0; i < agent->program_count; i++)
         meter_add(&meter, agent->programs[i]);
-    while (read_line(fd, line, sizeof(line))) {
-        meter_read(&meter, &reading);
-        if (!write_line(fd, "%.9f %.0f %.3f %.3f\n", bench_cpu_s(pid),
-                        (double)bench_status_kb(pid, "RssAnon") * 1024, reading.foreign_s, reading.steal_s))
-            break;
-    }
-    kill(pid, SIGKILL);
-    _exit(0);
+    meter_read(&meter, &reading);
+    return write_line(connection->fd, "%.9f %.0f %.3f %.3f\n", bench_cpu_s(connection->program),
+                      (double)bench_status_kb(connection->program, "RssAnon") * 1024, reading.foreign_s,
+                      reading.steal_s);
 }
 
 static void tell_machine(int fd)
@@ -136,34 +144,127 @@ static void tell_machine(int fd)
     json_t *facts = machine_facts(&place);
     char *text = json_dumps(facts, JSON_COMPACT);
 
-    if (text != NULL)
-        dprintf(fd, "%s\n", text);
+    if (text != NULL && send(fd, text, strlen(text), MSG_NOSIGNAL) > 0)
+        (void)write_line(fd, "\n"); /* else whoever asked is gone */
     free(text);
     json_decref(facts);
 }
 
-static void obey(struct agent *agent, int fd)
+/* A program is asked about by one connection, so that there are no more of these
+ * than programs. */
+static bool begin_usage(const struct agent *agent, struct connection *connection, pid_t pid)
 {
-    struct timeval patience = {.tv_sec = AGENT_LINE_S_MAX}, none = {0, 0};
-    char line[AGENT_LINE_BYTES_MAX];
-    pid_t pid;
+    for (size_t i = 0; i < agent->connection_count; i++) {
+        if (agent->connections[i].program == pid)
+            return false;
+    }
+    if (pid <= 0 || !is_program(agent, pid))
+        return false;
+    connection->program = pid;
+    connection->until_s = INFINITY;
+    return true;
+}
 
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    if (!read_line(fd, line, sizeof(line)))
-        return;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
+/* False: it is over with the connection, and others may have it. */
+static bool obey(struct agent *agent, struct connection *connection)
+{
+    char *line = connection->line;
+
     reap(agent);
-    if (strncmp(line, "start ", 6) == 0) {
-        start_named(agent, fd, line + 6);
+    if (connection->program != 0)
+        return tell_usage(agent, connection);
+    if (strncmp(line, "usage ", 6) == 0)
+        return begin_usage(agent, connection, atoi(line + 6));
+    if (strncmp(line, "start ", 6) == 0)
+        start_named(agent, connection->fd, line + 6);
+    else if (strcmp(line, "machine") == 0)
+        tell_machine(connection->fd);
+    return false;
+}
+
+/* Byte by byte: what follows the first line is somebody else's. */
+static bool take(struct agent *agent, struct connection *connection)
+{
+    ssize_t count;
+
+    while ((count = recv(connection->fd, connection->line + connection->fill, 1, MSG_DONTWAIT)) == 1) {
+        bool whole = connection->line[connection->fill++] == '\n';
+
+        if (!whole && connection->fill == sizeof(connection->line))
+            return false;
+        if (!whole)
+            continue;
+        connection->line[connection->fill - 1] = '\0';
+        connection->fill = 0;
+        if (!obey(agent, connection))
+            return false;
+    }
+    return count < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+/* Programs have the descriptor by themselves. */
+static void drop(struct agent *agent, size_t index)
+{
+    struct connection *connection = &agent->connections[index];
+
+    reap(agent);
+    if (connection->program != 0 && is_program(agent, connection->program))
+        kill(connection->program, SIGKILL);
+    close(connection->fd);
+    *connection = agent->connections[--agent->connection_count];
+}
+
+/* A client that does not read, or whose machine is gone, ends in time. */
+static void take_connection(struct agent *agent)
+{
+    struct timeval patience = {.tv_sec = AGENT_LINE_S_MAX};
+    int one = 1, idle_s = AGENT_KEEP_ALIVE_S, fd = accept4(agent->listening, NULL, NULL, SOCK_CLOEXEC);
+    struct connection *connection = &agent->connections[agent->connection_count];
+
+    if (fd < 0)
+        return; /* it has gone already */
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle_s, sizeof(idle_s));
+    connection->fd = fd;
+    connection->until_s = bench_now_s() + AGENT_LINE_S_MAX;
+    connection->program = 0;
+    connection->fill = 0;
+    agent->connection_count++;
+}
+
+/* It has not asked in time, or its program has ended. */
+static bool is_over(const struct agent *agent, const struct connection *connection)
+{
+    return connection->until_s < bench_now_s() ||
+           (connection->program != 0 && !is_program(agent, connection->program));
+}
+
+/* Waits for anybody, or until somebody is late.  With all places taken new ones
+ * wait in the kernel. */
+static void serve_once(struct agent *agent)
+{
+    struct pollfd waits[AGENT_CONNECTIONS_MAX + 1];
+    size_t count = agent->connection_count;
+    double until_s = INFINITY, left_s;
+
+    for (size_t i = 0; i < count; i++) {
+        waits[i] = (struct pollfd){.fd = agent->connections[i].fd, .events = POLLIN};
+        until_s = fmin(until_s, agent->connections[i].until_s);
+    }
+    waits[count] = (struct pollfd){.fd = count < AGENT_CONNECTIONS_MAX ? agent->listening : -1, .events = POLLIN};
+    left_s = fmax(0, until_s - bench_now_s());
+    if (poll(waits, count + 1, isinf(until_s) ? -1 : (int)(left_s * 1000) + 1) < 0)
         return;
+    reap(agent);
+    for (size_t i = count; i-- > 0;) { /* from the back: whoever takes a freed place has been looked at */
+        if ((waits[i].revents != 0 && !take(agent, &agent->connections[i])) ||
+            is_over(agent, &agent->connections[i]))
+            drop(agent, i);
     }
-    if (strcmp(line, "machine") == 0)
-        tell_machine(fd);
-    pid = strncmp(line, "usage ", 6) == 0 ? atoi(line + 6) : 0;
-    for (size_t i = 0; i < agent->program_count; i++) {
-        if (agent->programs[i] == pid && fork() == 0)
-            tell_usage(agent, fd, pid);
-    }
+    if (waits[count].revents != 0)
+        take_connection(agent);
 }
 
 void agent_serve(const struct side_spec *specs, size_t count, unsigned port)
@@ -171,66 +272,75 @@ void agent_serve(const struct side_spec *specs, size_t count, unsigned port)
     struct agent agent = {.specs = specs, .spec_count = count};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     socklen_t length = sizeof(address);
-    int one = 1, listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1;
 
-    setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    setsockopt(listening, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (listening < 0 || bind(listening, (struct sockaddr *)&address, length) != 0 || listen(listening, 64) != 0 ||
-        getsockname(listening, (struct sockaddr *)&address, &length) != 0) {
+    agent.listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    setsockopt(agent.listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    setsockopt(agent.listening, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (agent.listening < 0 || bind(agent.listening, (struct sockaddr *)&address, length) != 0 ||
+        listen(agent.listening, 64) != 0 || getsockname(agent.listening, (struct sockaddr *)&address, &length) != 0) {
         fprintf(stderr, "chorus-bench: cannot listen on port %u: %s\n", port, strerror(errno));
         return;
     }
     printf("serving on port %u; whoever reaches it can start these programs\n", ntohs(address.sin_port));
     fflush(stdout);
-    for (;;) {
-        int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-
-        if (fd >= 0) {
-            obey(&agent, fd);
-            close(fd); /* programs have it */
-        }
-    }
+    for (;;)
+        serve_once(&agent);
 }
 
 /* ---- The client ------------------------------------------------------------------------------ */
 
-static int dial(const char *agent)
+/* A line, byte by byte, within AGENT_LINE_S_MAX: what follows it is somebody
+ * else's. */
+static bool read_line(int fd, char *out, size_t size)
 {
-    const char *colon = strrchr(agent, ':');
-    char *host = colon != NULL ? strndup(agent, (size_t)(colon - agent)) : strdup(agent), port[16];
-    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found = NULL;
-    int one = 1, fd = -1;
+    double until_s = bench_now_s() + AGENT_LINE_S_MAX;
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    size_t length = 0;
 
-    snprintf(port, sizeof(port), "%d", colon != NULL ? atoi(colon + 1) : AGENT_PORT);
-    if (host != NULL && getaddrinfo(host, port, &hints, &found) == 0)
-        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
-        close(fd);
-        fd = -1;
+    while (length + 1 < size && bench_now_s() < until_s) {
+        if (poll(&wait, 1, (int)((until_s - bench_now_s()) * 1000) + 1) <= 0)
+            continue;
+        if (read(fd, out + length, 1) != 1)
+            return false;
+        if (out[length++] != '\n')
+            continue;
+        out[length - 1] = '\0';
+        return true;
     }
+    return false;
+}
+
+/* An agent that takes nothing is as good as none. */
+static int dial(const char *agent, const char **reason)
+{
+    struct timeval patience = {.tv_sec = AGENT_LINE_S_MAX};
+    char port[16];
+    int fd;
+
+    snprintf(port, sizeof(port), "%d", AGENT_PORT);
+    fd = dial_tcp(agent, port, bench_now_s() + AGENT_LINE_S_MAX, reason);
     if (fd >= 0)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (found != NULL)
-        freeaddrinfo(found);
-    free(host);
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     return fd;
 }
 
 bool agent_start(struct side *side, struct side_text *error)
 {
     char line[AGENT_LINE_BYTES_MAX] = "";
+    const char *reason;
 
-    side->in = side->out = dial(side->spec->agent);
+    side->in = side->out = dial(side->spec->agent, &reason);
     if (side->in < 0) {
-        side_blame(side, error, "nobody serves at %s: %s", side->spec->agent, strerror(errno));
+        side_blame(side, error, "nobody serves at %s: %s", side->spec->agent, reason);
         return false;
     }
     if (!write_line(side->in, "start %s %d\n", side->spec->name, side->spec->cpu) ||
         !read_line(side->in, line, sizeof(line)) || strncmp(line, "agent ", 6) != 0) {
-        side_blame(side, error, "the server at %s says: %s", side->spec->agent, line);
+        side_blame(side, error, "the server at %s says: %s", side->spec->agent, *line != '\0' ? line : "nothing");
         return false;
     }
-    side->control = dial(side->spec->agent);
+    side->control = dial(side->spec->agent, &reason);
     if (side->control >= 0 && write_line(side->control, "usage %d\n", atoi(line + 6)))
         return true;
     side_blame(side, error, "the server at %s does not tell of it", side->spec->agent);
@@ -240,11 +350,12 @@ bool agent_start(struct side *side, struct side_text *error)
 json_t *agent_machine(const char *agent, struct side_text *error)
 {
     char line[AGENT_FACTS_BYTES_MAX] = "";
-    int fd = dial(agent);
+    const char *reason;
+    int fd = dial(agent, &reason);
     json_t *facts = NULL;
 
     if (fd < 0) {
-        snprintf(error->text, sizeof(error->text), "nobody serves at %s: %s", agent, strerror(errno));
+        snprintf(error->text, sizeof(error->text), "nobody serves at %s: %s", agent, reason);
         return NULL;
     }
     if (write_line(fd, "machine\n") && read_line(fd, line, sizeof(line)))

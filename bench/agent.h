@@ -3,22 +3,29 @@
 
 #include "side.h"
 
+#include <assert.h>
+
 /* A run over two machines: `run --server` is an agent that starts listeners on its
  * machine for `run --client ADDR` on another one.  A connection whose first line
- * is `start NAME CPU` is that program, pinned where CPU is not -1: the agent answers `agent NUMBER`, and from then
- * on the lines are the program's own, both ways, until either end closes.  One
- * whose first line is `usage NUMBER` answers each further line with what the
- * program has used, and ends the program with itself.  `machine` is answered with
- * a line of JSON, the facts of machine.h.  There is no security: the
- * network must be trusted. */
+ * is `start NAME CPU` is that program, pinned where CPU is not -1: the agent
+ * answers `agent NUMBER`, and from then on the lines are the program's own, both
+ * ways, until either end closes.  One whose first line is `usage NUMBER` answers
+ * each further line with what the program has used, and ends the program with
+ * itself; a second one for the same program is closed.  `machine` is answered with
+ * a line of JSON, the facts of machine.h.  Nobody who is silent or slow keeps
+ * others waiting.  There is no security: the network must be trusted. */
 
 enum agent_limits {
     AGENT_PORT = 4040,
     AGENT_PROGRAMS_MAX = 64,  /* at a time */
+    AGENT_CONNECTIONS_MAX = 128, /* that are no program's; more wait in the kernel */
     AGENT_LINE_BYTES_MAX = 256,
     AGENT_FACTS_BYTES_MAX = 4096,
-    AGENT_LINE_S_MAX = 10,    /* until the first line of a connection */
+    AGENT_LINE_S_MAX = 10,    /* for the whole first line of a connection, and for an answer */
+    AGENT_KEEP_ALIVE_S = 30,  /* of silence, then the kernel asks whether the client is there */
 };
+
+static_assert(AGENT_CONNECTIONS_MAX >= 2 * AGENT_PROGRAMS_MAX, "those who ask leave room for first lines");
 
 /* Serves until it is interrupted; returns only when it cannot listen, having said
  * why.  Programs listen on the address at which the client has found us. */

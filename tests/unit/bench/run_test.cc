@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -11,9 +12,16 @@
 #include <sstream>
 #include <string>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+extern "C" {
+#include "bench/agent.h"
+#include "bench/bench.h"
+#include "bench/dial.h"
+}
 
 /* `chorus-bench run` with programs that do no work (fake_side.py), well and
  * wrong. */
@@ -372,6 +380,89 @@ TEST(Run, ListenersMayBeOnAnotherMachine)
                            json_object_get(json_object_get(run.results.get(), "machine"), "kernel")));
     EXPECT_GT(run.median("listener_cores"), 0);
     EXPECT_GT(run.median("dialler_cpu"), 0);
+}
+
+/* A connection to an agent, line by line. */
+class Line
+{
+public:
+    explicit Line(const Agent &agent)
+    {
+        const char *reason;
+        fd = dial_tcp(("127.0.0.1:" + agent.port).c_str(), nullptr, bench_now_s() + 30, &reason);
+        EXPECT_GE(fd, 0) << reason;
+    }
+    ~Line() { end(); }
+    Line(const Line &) = delete;
+    Line &operator=(const Line &) = delete;
+
+    void say(const std::string &text) { EXPECT_EQ(write(fd, text.data(), text.size()), ssize_t(text.size())); }
+    std::string hear() /* "": it is closed */
+    {
+        std::string line;
+        for (char c; read(fd, &c, 1) == 1;) {
+            if (c == '\n')
+                return line;
+            line += c;
+        }
+        return "";
+    }
+    bool open() { return recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN; }
+    void end()
+    {
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+
+private:
+    int fd;
+    char byte;
+};
+
+TEST(Agent, AnswersThoughOthersAreSilent)
+{
+    Agent agent;
+    Line silent(agent), slow(agent), asking(agent);
+
+    slow.say("mach");
+    asking.say("machine\n");
+    EXPECT_EQ(asking.hear().substr(0, 1), "{");
+    EXPECT_TRUE(silent.open()) << "it still has time";
+    slow.say("ine\n");
+    EXPECT_EQ(slow.hear().substr(0, 1), "{");
+}
+
+TEST(Agent, OneConnectionAsksWhatAProgramUsesAndEndsIt)
+{
+    Agent agent;
+    Line program(agent), usage(agent), second(agent), stranger(agent);
+
+    program.say("start ours -1\n");
+    std::string number = program.hear();
+    ASSERT_EQ(number.substr(0, 6), "agent ");
+    usage.say("usage " + number.substr(6) + "\n?\n");
+    EXPECT_NE(usage.hear(), "");
+    second.say("usage " + number.substr(6) + "\n?\n");
+    EXPECT_EQ(second.hear(), "") << "one is enough";
+    stranger.say("usage " + std::to_string(getpid()) + "\n?\n");
+    EXPECT_EQ(stranger.hear(), "") << "that is no program of its";
+    usage.say("?\n");
+    EXPECT_NE(usage.hear(), "");
+    usage.end();
+    while (!program.hear().empty()) /* its address and all that it said, then its end */
+        ;
+}
+
+TEST(Agent, ClosesWhatIsNoLine)
+{
+    Agent agent;
+    Line endless(agent), unknown(agent);
+
+    endless.say(std::string(AGENT_LINE_BYTES_MAX, 'x'));
+    EXPECT_EQ(endless.hear(), "");
+    unknown.say("what?\n");
+    EXPECT_EQ(unknown.hear(), "");
 }
 
 TEST(Run, SaysThatNobodyServes)
