@@ -6,6 +6,8 @@
 #include "redis.h"
 #include "stats.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -153,12 +155,14 @@ static uint64_t number_of(const char *name, uint64_t otherwise)
 {
     const char *text = variable(name, "");
     char *end;
-    uint64_t value = strtoull(text, &end, 10);
+    uint64_t value;
 
     if (*text == '\0')
         return otherwise;
-    if (end == text || *end != '\0')
-        bench_die("%s: '%s' is no number", name, text);
+    errno = 0;
+    value = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end != '\0' || errno != 0 || value == 0)
+        bench_die("%s: '%s' is no number from 1", name, text);
     return value;
 }
 
@@ -210,17 +214,26 @@ static void print_measurement(const char *title, const char *name, double *value
     free(outliers);
 }
 
+/* What the contract knows: Gbps of the bytes that go either way, or, of round
+ * trips (no bytes to count), ms. */
+enum unit { GBPS, MS };
+
+static double figure_of(enum unit unit, uint64_t bytes, double seconds)
+{
+    return unit == GBPS ? (double)bytes * 8 / seconds / 1e9 : seconds * 1000;
+}
+
 /* Exchanges as often as the variable says, or, where it says `null`, for
  * DURATION seconds. */
 static size_t measure(struct p2p_node *node, const char *id, const char *variable_name, uint64_t otherwise,
-                      uint64_t up, uint64_t down, double **out)
+                      enum unit unit, uint64_t up, uint64_t down, double **out)
 {
     bool timed = strcmp(variable(variable_name, ""), "null") == 0;
     uint64_t most = timed ? SAMPLES_MAX : number_of(variable_name, otherwise);
     double until_s = bench_now_s() + (timed ? (double)number_of("DURATION", 20) : 1e9);
     size_t count = 0;
 
-    if (most == 0 || most > SAMPLES_MAX)
+    if (most > SAMPLES_MAX)
         bench_die("%s must be from 1 to %d", variable_name, SAMPLES_MAX);
     *out = calloc(most, sizeof(**out));
     if (*out == NULL)
@@ -228,7 +241,7 @@ static size_t measure(struct p2p_node *node, const char *id, const char *variabl
     do {
         double seconds = perf_exchange(node, id, up, down, NULL);
 
-        (*out)[count++] = up > 1 || down > 1 ? (double)(up > down ? up : down) * 8 / seconds / 1e9 : seconds * 1000;
+        (*out)[count++] = figure_of(unit, up > down ? up : down, seconds);
     } while (count < most && bench_now_s() < until_s);
     return count;
 }
@@ -236,12 +249,13 @@ static size_t measure(struct p2p_node *node, const char *id, const char *variabl
 static void dial_and_measure(const char *address)
 {
     static const struct {
-        const char *title, *name, *unit, *iterations, *bytes;
+        const char *title, *name, *iterations, *bytes;
+        enum unit unit;
         uint64_t otherwise;
         int digits;
-    } all[] = {{"Upload", "upload", "Gbps", "UPLOAD_ITERATIONS", "UPLOAD_BYTES", 10, 2},
-               {"Download", "download", "Gbps", "DOWNLOAD_ITERATIONS", "DOWNLOAD_BYTES", 10, 2},
-               {"Latency", "latency", "ms", "LATENCY_ITERATIONS", NULL, 100, 3}};
+    } all[] = {{"Upload", "upload", "UPLOAD_ITERATIONS", "UPLOAD_BYTES", GBPS, 10, 2},
+               {"Download", "download", "DOWNLOAD_ITERATIONS", "DOWNLOAD_BYTES", GBPS, 10, 2},
+               {"Latency", "latency", "LATENCY_ITERATIONS", NULL, MS, 100, 3}};
     struct p2p_node *node = make_node(NULL, false);
     char id[P2P_ID_TEXT_BYTES];
     double *values[3];
@@ -251,11 +265,12 @@ static void dial_and_measure(const char *address)
     for (int i = 0; i < 3; i++) {
         uint64_t bytes = all[i].bytes != NULL ? number_of(all[i].bytes, 1 << 30) : 1;
 
-        counts[i] = measure(node, id, all[i].iterations, all[i].otherwise, i != 1 ? bytes : 0, i != 0 ? bytes : 0,
-                            &values[i]);
+        counts[i] = measure(node, id, all[i].iterations, all[i].otherwise, all[i].unit, i != 1 ? bytes : 0,
+                            i != 0 ? bytes : 0, &values[i]);
     }
     for (int i = 0; i < 3; i++) {
-        print_measurement(all[i].title, all[i].name, values[i], counts[i], all[i].unit, all[i].digits);
+        print_measurement(all[i].title, all[i].name, values[i], counts[i], all[i].unit == GBPS ? "Gbps" : "ms",
+                          all[i].digits);
         free(values[i]);
     }
     p2p_node_free(node);
@@ -288,7 +303,7 @@ static void listen_and_tell(struct redis *redis, const char *key)
     node = make_node(address, false);
     own_address(node, address);
     if (!redis_set(redis, key, address))
-        bench_die("Redis did not take %s", key);
+        bench_die("Redis did not take %s: %s", key, redis_error(redis));
     serve_until_killed(node, &signals);
 }
 
@@ -296,7 +311,7 @@ static int by_environment(void)
 {
     struct redis *redis = redis_open(variable("REDIS_ADDR", "redis:6379"));
     char key[256], address[REDIS_VALUE_BYTES_MAX];
-    bool found = false;
+    enum redis_answer answer = REDIS_NONE;
 
     if (redis == NULL)
         return COMMAND_FAILED;
@@ -307,12 +322,14 @@ static int by_environment(void)
     if (strcmp(variable("IS_DIALER", "false"), "true") != 0) {
         listen_and_tell(redis, key);
     } else {
-        for (int tenth = 0; !found && tenth < 10 * LISTENER_WAIT_S_MAX; tenth++) {
-            found = redis_get(redis, address, sizeof(address), key);
-            if (!found)
+        for (int tenth = 0; answer == REDIS_NONE && tenth < 10 * LISTENER_WAIT_S_MAX; tenth++) {
+            answer = redis_get(redis, address, sizeof(address), key);
+            if (answer == REDIS_NONE)
                 usleep(100000);
         }
-        if (!found)
+        if (answer == REDIS_FAILED)
+            bench_die("Redis, %s: %s", key, redis_error(redis));
+        if (answer == REDIS_NONE)
             bench_die("nobody left an address as %s within %d s", key, LISTENER_WAIT_S_MAX);
         dial_and_measure(address);
     }

@@ -61,6 +61,12 @@ static void opened(struct p2p_stream *stream, void *user)
     send_more(stream, user);
 }
 
+/* A peer may end its side before it has read ours: then nothing was measured. */
+static bool is_whole(const struct exchange *exchange)
+{
+    return exchange->closed && exchange->sent == exchange->up && exchange->received == exchange->down;
+}
+
 static void readable(struct p2p_stream *stream, void *user)
 {
     struct exchange *exchange = user;
@@ -72,7 +78,7 @@ static void readable(struct p2p_stream *stream, void *user)
         p2p_buffer_free(buffer);
     }
     if (error == P2P_ERR_STREAM_EOF)
-        end(exchange, stream, exchange->received == exchange->down ? 0 : error);
+        end(exchange, stream, is_whole(exchange) ? 0 : error);
     else if (error != P2P_ERR_CALL_AGAIN)
         end(exchange, stream, error);
 }

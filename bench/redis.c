@@ -1,6 +1,9 @@
 #include "redis.h"
 
-#include <netdb.h>
+#include "bench.h"
+#include "dial.h"
+
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,54 +11,22 @@
 #include <unistd.h>
 
 struct redis {
-    FILE *in, *out;
+    int fd; /* -1: it is closed */
+    double until_s;
+    char error[REDIS_LINE_BYTES_MAX];
 };
-
-static int dial(const char *host, const char *port)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-    int fd = -1;
-
-    if (getaddrinfo(host, port, &hints, &found) != 0)
-        return -1;
-    for (const struct addrinfo *next = found; next != NULL && fd < 0; next = next->ai_next) {
-        fd = socket(next->ai_family, next->ai_socktype | SOCK_CLOEXEC, next->ai_protocol);
-        if (fd >= 0 && connect(fd, next->ai_addr, next->ai_addrlen) != 0) {
-            close(fd);
-            fd = -1;
-        }
-    }
-    freeaddrinfo(found);
-    return fd;
-}
-
-static bool open_files(struct redis *redis, int fd)
-{
-    int other = dup(fd);
-
-    redis->in = fdopen(fd, "r");
-    redis->out = other >= 0 ? fdopen(other, "w") : NULL;
-    if (redis->in == NULL)
-        close(fd);
-    if (redis->out == NULL && other >= 0)
-        close(other);
-    return redis->in != NULL && redis->out != NULL;
-}
 
 struct redis *redis_open(const char *address)
 {
-    const char *colon = strrchr(address, ':');
-    char *host = colon != NULL ? strndup(address, (size_t)(colon - address)) : NULL;
     struct redis *redis = calloc(1, sizeof(*redis));
-    int fd = host != NULL ? dial(host, colon + 1) : -1;
+    const char *reason = "no memory";
 
-    free(host);
-    if (fd >= 0 && redis != NULL && open_files(redis, fd))
+    if (redis != NULL)
+        redis->fd = dial_tcp(address, NULL, bench_now_s() + REDIS_S_MAX, &reason);
+    if (redis != NULL && redis->fd >= 0)
         return redis;
-    if (fd >= 0 && redis == NULL)
-        close(fd);
-    fprintf(stderr, "chorus-bench: no Redis answers at '%s'; it must be HOST:PORT\n", address);
-    redis_close(redis);
+    fprintf(stderr, "chorus-bench: no Redis answers at '%s': %s\n", address, reason);
+    free(redis);
     return NULL;
 }
 
@@ -63,40 +34,128 @@ void redis_close(struct redis *redis)
 {
     if (redis == NULL)
         return;
-    if (redis->in != NULL)
-        fclose(redis->in);
-    if (redis->out != NULL)
-        fclose(redis->out);
+    if (redis->fd >= 0)
+        close(redis->fd);
     free(redis);
 }
 
-/* Sends words, and reads the first line of the answer. */
-static bool ask(struct redis *redis, char *line, int size, const char *const *words, int count)
+const char *redis_error(const struct redis *redis)
 {
-    fprintf(redis->out, "*%d\r\n", count);
-    for (int i = 0; i < count; i++)
-        fprintf(redis->out, "$%zu\r\n%s\r\n", strlen(words[i]), words[i]);
-    return fflush(redis->out) == 0 && fgets(line, size, redis->in) != NULL;
+    return redis->error;
+}
+
+/* What follows would be the rest of this answer. */
+static bool give_up(struct redis *redis, const char *why)
+{
+    if (redis->fd >= 0)
+        close(redis->fd);
+    redis->fd = -1;
+    snprintf(redis->error, sizeof(redis->error), "%s", why);
+    return false;
+}
+
+/* ---- Bytes ------------------------------------------------------------------------ */
+
+static bool write_all(struct redis *redis, const char *text, size_t length)
+{
+    while (length > 0) {
+        ssize_t count = send(redis->fd, text, length, MSG_NOSIGNAL);
+
+        if (count <= 0)
+            return give_up(redis, "the connection has ended");
+        text += count;
+        length -= (size_t)count;
+    }
+    return true;
+}
+
+static bool read_all(struct redis *redis, char *out, size_t length)
+{
+    struct pollfd wait = {.fd = redis->fd, .events = POLLIN};
+
+    for (size_t fill = 0; fill < length;) {
+        double left_s = redis->until_s - bench_now_s();
+        ssize_t count;
+
+        if (left_s <= 0)
+            return give_up(redis, "no answer in time");
+        if (poll(&wait, 1, (int)(left_s * 1000) + 1) <= 0)
+            continue;
+        count = read(redis->fd, out + fill, length - fill);
+        if (count <= 0)
+            return give_up(redis, "the connection has ended");
+        fill += (size_t)count;
+    }
+    return true;
+}
+
+/* Without its end. */
+static bool read_line(struct redis *redis, char line[REDIS_LINE_BYTES_MAX])
+{
+    for (size_t length = 0; length + 1 < REDIS_LINE_BYTES_MAX; length++) {
+        if (!read_all(redis, line + length, 1))
+            return false;
+        if (line[length] != '\n')
+            continue;
+        line[length > 0 && line[length - 1] == '\r' ? length - 1 : length] = '\0';
+        return true;
+    }
+    return give_up(redis, "its answer is too long");
+}
+
+/* ---- Questions -------------------------------------------------------------------- */
+
+/* Sends words, and reads the first line of the answer.  False when that is an
+ * error, too: what follows is the next answer. */
+static bool ask(struct redis *redis, char line[REDIS_LINE_BYTES_MAX], const char *const *words, int count)
+{
+    char head[32];
+
+    redis->until_s = bench_now_s() + REDIS_S_MAX;
+    if (redis->fd < 0)
+        return false;
+    snprintf(head, sizeof(head), "*%d\r\n", count);
+    if (!write_all(redis, head, strlen(head)))
+        return false;
+    for (int i = 0; i < count; i++) {
+        snprintf(head, sizeof(head), "$%zu\r\n", strlen(words[i]));
+        if (!write_all(redis, head, strlen(head)) || !write_all(redis, words[i], strlen(words[i])) ||
+            !write_all(redis, "\r\n", 2))
+            return false;
+    }
+    if (!read_line(redis, line))
+        return false;
+    if (line[0] != '-')
+        return true;
+    snprintf(redis->error, sizeof(redis->error), "%s", line + 1);
+    return false;
 }
 
 bool redis_set(struct redis *redis, const char *key, const char *value)
 {
-    char line[512];
+    char line[REDIS_LINE_BYTES_MAX];
 
-    return ask(redis, line, sizeof(line), (const char *const[]){"SET", key, value}, 3) && line[0] == '+';
+    if (!ask(redis, line, (const char *const[]){"SET", key, value}, 3))
+        return false;
+    return line[0] == '+' || give_up(redis, "its answer to SET is not understood");
 }
 
-bool redis_get(struct redis *redis, char *out, size_t size, const char *key)
+enum redis_answer redis_get(struct redis *redis, char *out, size_t size, const char *key)
 {
-    char line[512], tail[2];
+    char line[REDIS_LINE_BYTES_MAX], tail[2], *end;
     long length;
 
-    if (!ask(redis, line, sizeof(line), (const char *const[]){"GET", key}, 2) || line[0] != '$')
-        return false;
-    length = strtol(line + 1, NULL, 10);
-    if (length <= 0 || (size_t)length >= size || length > REDIS_VALUE_BYTES_MAX ||
-        fread(out, 1, (size_t)length, redis->in) != (size_t)length || fread(tail, 1, 2, redis->in) != 2)
-        return false;
+    if (!ask(redis, line, (const char *const[]){"GET", key}, 2))
+        return REDIS_FAILED;
+    if (strcmp(line, "$-1") == 0 || strcmp(line, "_") == 0) /* the newer form has a null of its own */
+        return REDIS_NONE;
+    length = line[0] == '$' ? strtol(line + 1, &end, 10) : -1;
+    if (length <= 0 || *end != '\0' || (size_t)length >= size || length > REDIS_VALUE_BYTES_MAX) {
+        (void)give_up(redis, "what it has is no address");
+        return REDIS_FAILED;
+    }
+    if (!read_all(redis, out, (size_t)length) || !read_all(redis, tail, 2))
+        return REDIS_FAILED;
     out[length] = '\0';
-    return true;
+    return REDIS_FOUND;
 }

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <jansson.h>
 #include <map>
 #include <mutex>
@@ -18,6 +19,8 @@
 #include <vector>
 
 extern "C" {
+#include <chorus/p2p.h>
+
 #include "bench/redis.h"
 }
 
@@ -134,15 +137,33 @@ TEST(BenchRedis, SetsAndGets)
     char value[64];
 
     ASSERT_NE(client, nullptr);
-    EXPECT_FALSE(redis_get(client, value, sizeof(value), "a"));
+    EXPECT_EQ(redis_get(client, value, sizeof(value), "a"), REDIS_NONE);
     EXPECT_TRUE(redis_set(client, "a", "one two"));
-    EXPECT_TRUE(redis_get(client, value, sizeof(value), "a"));
+    EXPECT_EQ(redis_get(client, value, sizeof(value), "a"), REDIS_FOUND);
     EXPECT_STREQ(value, "one two");
     server.set("b", "a list");
-    EXPECT_FALSE(redis_get(client, value, sizeof(value), "b"));
-    EXPECT_TRUE(redis_get(client, value, sizeof(value), "a")) << "goes on after an error";
+    EXPECT_EQ(redis_get(client, value, sizeof(value), "b"), REDIS_FAILED);
+    EXPECT_NE(std::string(redis_error(client)).find("WRONGTYPE"), std::string::npos);
+    EXPECT_EQ(redis_get(client, value, sizeof(value), "a"), REDIS_FOUND) << "goes on after an error";
     server.set("c", std::string(100, 'x'));
-    EXPECT_FALSE(redis_get(client, value, sizeof(value), "c")) << "too long for its room";
+    EXPECT_EQ(redis_get(client, value, sizeof(value), "c"), REDIS_FAILED) << "too long for its room";
+    EXPECT_EQ(redis_get(client, value, sizeof(value), "a"), REDIS_FAILED) << "and its bytes are nobody's answer";
+    redis_close(client);
+}
+
+TEST(BenchRedis, SaysThatItIsGone)
+{
+    char value[64];
+    redis *client;
+    {
+        Redis server;
+        client = redis_open(server.address().c_str());
+        ASSERT_NE(client, nullptr);
+        EXPECT_EQ(redis_get(client, value, sizeof(value), "a"), REDIS_NONE);
+    }
+    EXPECT_EQ(redis_get(client, value, sizeof(value), "a"), REDIS_FAILED);
+    EXPECT_STRNE(redis_error(client), "");
+    EXPECT_FALSE(redis_set(client, "a", "b"));
     redis_close(client);
 }
 
@@ -239,6 +260,53 @@ TEST(Perf, KeepsTheCommandLineContract)
     json_decref(final);
 }
 
+/* A node with the key that the contract's server has, which ends each perf stream
+ * at once and reads nothing. */
+class Hasty
+{
+public:
+    std::string port;
+
+    Hasty()
+    {
+        static const p2p_stream_callbacks callbacks = {[](p2p_stream *stream, void *) { p2p_stream_close_write(stream); },
+                                                       [](p2p_stream *, void *) {}, nullptr,
+                                                       [](p2p_stream *stream, void *, int) { p2p_stream_close(stream); }};
+        uint8_t key[68] = {0x08, 0x01, 0x12, 0x40}, seed[32] = {};
+        static const uint8_t zero_public[32] = {
+            0x3b, 0x6a, 0x27, 0xbc, 0xce, 0xb6, 0xa4, 0x2d, 0x62, 0xa3, 0xa8, 0xd0, 0x2a, 0x6f, 0x0d, 0x73,
+            0x65, 0x32, 0x15, 0x77, 0x1d, 0xe2, 0x43, 0xa6, 0x3a, 0xc0, 0x48, 0xa1, 0x8b, 0x59, 0xda, 0x29};
+        p2p_config *config = p2p_config_new();
+        p2p_address address = {};
+        size_t count;
+
+        memcpy(key + 4, seed, 32);
+        memcpy(key + 36, zero_public, 32);
+        EXPECT_EQ(p2p_config_listen(config, "/ip4/127.0.0.1/tcp/0", nullptr), 0);
+        EXPECT_EQ(p2p_config_identity(config, key, sizeof(key)), 0);
+        EXPECT_EQ(p2p_config_workers(config, 1), 0);
+        EXPECT_EQ(p2p_node_new(&node, config, nullptr, nullptr), 0);
+        EXPECT_EQ(p2p_node_handle(node, "/perf/1.0.0", 0, &callbacks, nullptr), 0);
+        EXPECT_EQ(p2p_node_start(node, nullptr), 0);
+        EXPECT_EQ(p2p_node_addresses(node, &address, 1, &count), 0);
+        port = std::to_string(atoi(strstr(address.text, "/tcp/") + 5));
+        p2p_config_free(config);
+    }
+    ~Hasty() { p2p_node_free(node); }
+
+private:
+    p2p_node *node = nullptr;
+};
+
+TEST(Perf, IsNotDoneWhenThePeerEndsBeforeItHasTakenAll)
+{
+    Hasty peer;
+    Output client(CHORUS_BENCH " perf --server-address 127.0.0.1:" + peer.port + " --upload-bytes 100000000 2>&1");
+
+    EXPECT_EQ(client.status, 1) << client.text;
+    EXPECT_EQ(client.text.find("final"), std::string::npos) << client.text;
+}
+
 /* An address of loopback that no other test has: listeners of that contract have a
  * fixed port. */
 std::string own_loopback()
@@ -264,6 +332,45 @@ TEST(Perf, KeepsTheContractOfTheEnvironment)
                              "  median: ", "  outliers: [", "  samples: [", "  unit: Gbps\n", "  unit: ms\n"})
         EXPECT_NE(dialer.text.find(part), std::string::npos) << part << " in\n" << dialer.text;
     EXPECT_EQ(dialer.text.find("latency:\n  iterations: 1\n"), std::string::npos) << "a second is time for more";
+}
+
+/* What is counted in Gbps stays so, however few the bytes are. */
+TEST(Perf, TheUnitDoesNotDependOnTheBytes)
+{
+    Redis redis;
+    std::string known = "env TEST_KEY=abc REDIS_ADDR=" + redis.address() + " LISTENER_IP=" + own_loopback() + " ";
+    Server listener(known + "IS_DIALER=false " CHORUS_BENCH " perf");
+
+    Output dialer(known + "IS_DIALER=true UPLOAD_BYTES=1 DOWNLOAD_BYTES=1 UPLOAD_ITERATIONS=1 DOWNLOAD_ITERATIONS=1 "
+                          "LATENCY_ITERATIONS=1 " CHORUS_BENCH " perf");
+    EXPECT_EQ(dialer.status, 0);
+    EXPECT_NE(dialer.text.find("upload:\n  iterations: 1\n  min: 0.00\n"), std::string::npos)
+        << "a byte is no hundredth of a Gbps\n" << dialer.text;
+}
+
+TEST(Perf, RefusesWhatIsNoNumber)
+{
+    Redis redis;
+    Server listener("env REDIS_ADDR=" + redis.address() + " LISTENER_IP=" + own_loopback() +
+                    " IS_DIALER=false " CHORUS_BENCH " perf");
+
+    for (const char *wrong : {"-1", "0", "x", "1x", " 1", "99999999999999999999"}) {
+        Output output("env REDIS_ADDR=" + redis.address() + " IS_DIALER=true UPLOAD_BYTES='" + wrong +
+                      "' " CHORUS_BENCH " perf 2>&1");
+        EXPECT_EQ(output.status, 1) << wrong;
+        EXPECT_NE(output.text.find("UPLOAD_BYTES"), std::string::npos) << output.text;
+    }
+}
+
+/* An error is not "nobody yet", which is waited out. */
+TEST(Perf, SaysWhatRedisSays)
+{
+    Redis redis;
+    redis.set("abc_listener_multiaddr", "a list");
+    Output output("env TEST_KEY=abc IS_DIALER=true REDIS_ADDR=" + redis.address() + " " CHORUS_BENCH " perf 2>&1");
+
+    EXPECT_EQ(output.status, 1);
+    EXPECT_NE(output.text.find("WRONGTYPE"), std::string::npos) << output.text;
 }
 
 TEST(Perf, SaysWhatItDoesNotSpeak)
