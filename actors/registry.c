@@ -319,10 +319,21 @@ void registry_identify_failed(struct registry *registry, struct actor_ref sessio
 
 void registry_review(struct registry *registry, const struct peer_id *id)
 {
+    uint8_t sealed[IDENTIFY_DEFERRED_RECORD_BYTES_MAX];
+    size_t length = 0;
+
     pthread_mutex_lock(&registry->mutex);
     struct peer *peer = find_peer(registry, id);
     if (peer)
-        registry_told_settle(&peer->told, id);
+        length = registry_told_sealed(&peer->told, sealed);
+    pthread_mutex_unlock(&registry->mutex);
+    if (length == 0)
+        return;
+    bool valid = registry_record_valid(sealed, length, id); /* nobody else has to wait for that */
+    pthread_mutex_lock(&registry->mutex);
+    peer = find_peer(registry, id);
+    if (peer)
+        registry_told_judge(&peer->told, sealed, length, valid);
     pthread_mutex_unlock(&registry->mutex);
 }
 

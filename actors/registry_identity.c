@@ -98,15 +98,27 @@ static int keep_record(struct registry_told *told, const struct identify_result 
     return 0;
 }
 
-void registry_told_settle(struct registry_told *told, const struct peer_id *id)
+size_t registry_told_sealed(const struct registry_told *told, uint8_t out[IDENTIFY_DEFERRED_RECORD_BYTES_MAX])
+{
+    if (!told->record)
+        return 0;
+    memcpy(out, told->record, told->record_bytes);
+    return told->record_bytes;
+}
+
+bool registry_record_valid(const uint8_t *sealed, size_t length, const struct peer_id *id)
 {
     struct peer_record record;
 
-    if (!told->record)
+    return peer_record_open(&record, sealed, length) == 0 && peer_id_equal(&record.peer, id);
+}
+
+void registry_told_judge(struct registry_told *told, const uint8_t *sealed, size_t length, bool valid)
+{
+    if (!told->record || told->record_bytes != length || memcmp(told->record, sealed, length) != 0)
         return;
-    told->signed_record = peer_record_open(&record, told->record, told->record_bytes) == 0 &&
-                          peer_id_equal(&record.peer, id);
-    if (!told->signed_record)
+    told->signed_record = valid;
+    if (!valid)
         told->record_seq = 0;
     free(told->record);
     told->record = NULL;
@@ -236,7 +248,9 @@ static void copy_lists(const struct registry_told *told, struct p2p_identity *id
 int registry_told_copy(struct registry_told *told, struct p2p_identity **out, const struct peer_id *id)
 {
     size_t text_bytes;
-    registry_told_settle(told, id);
+    if (told->record)
+        registry_told_judge(told, told->record, told->record_bytes,
+                            registry_record_valid(told->record, told->record_bytes, id));
     size_t addresses = count_addresses(told, &text_bytes);
     size_t protocols = count_protocols(told);
     size_t lists_bytes = (protocols + addresses) * sizeof(char *);

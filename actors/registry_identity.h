@@ -33,10 +33,16 @@ int registry_told_set(struct registry_told *told, struct interns *interns, struc
                       const struct identify_result *result, const struct peer_id *id, const struct multiaddr *remote);
 void registry_told_clear(struct registry_told *told, struct interns *interns, struct depot *depot);
 bool registry_told_speaks(const struct registry_told *told, const char *protocol);
-/* Opens the record that is not opened yet, and lets go of it.  Nothing hangs on it but whether we say that it was
- * valid, and opening takes as long as a quarter of a handshake: so not while connections come in. */
-void registry_told_settle(struct registry_told *told, const struct peer_id *id);
-/* Settles it first.  0 or P2P_ERR_CALL_NOMEM. */
+/* The record that is not opened yet.  Nothing hangs on it but whether we say that
+ * it was valid, and opening takes as long as a quarter of a handshake: so not
+ * while connections come in, nor under the mutex.  Its bytes, and how many (0:
+ * there is none). */
+size_t registry_told_sealed(const struct registry_told *told, uint8_t out[IDENTIFY_DEFERRED_RECORD_BYTES_MAX]);
+/* Without the mutex. */
+bool registry_record_valid(const uint8_t *sealed, size_t length, const struct peer_id *id);
+/* What it is, if the peer has told no other since; its bytes go. */
+void registry_told_judge(struct registry_told *told, const uint8_t *sealed, size_t length, bool valid);
+/* Judges the record first.  0 or P2P_ERR_CALL_NOMEM. */
 int registry_told_copy(struct registry_told *told, struct p2p_identity **out, const struct peer_id *id);
 
 #endif

@@ -307,7 +307,7 @@ void session_end(struct session *session, int error)
         return;
     session->phase = SESSION_DEAD;
     if (session->error == 0)
-        session->error = error;
+        session->error = (int16_t)error;
     error = session->error;
     log_end(session, error);
     session_fail_streams(session, error, false);
@@ -330,7 +330,7 @@ void session_close(struct session *session, int error, uint32_t code)
     if (session->phase >= SESSION_CLOSING)
         return;
     if (session->error == 0)
-        session->error = error;
+        session->error = (int16_t)error;
     if (session->phase < SESSION_OPEN) {
         session_end(session, error);
         return;

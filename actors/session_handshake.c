@@ -141,7 +141,8 @@ void session_handshake_free(struct session *session)
     slices_clear(&handshake->deferred);
     slices_clear(&handshake->out);
     slices_clear(&handshake->muxer_out);
-    session->local->handshake_count--;
+    if (--session->local->handshake_count == 0)
+        x25519_pairs_expect(session->local->pairs, 0);
     *(handshake->previous != NULL ? &handshake->previous->next : &session->local->handshakes) = handshake->next;
     if (handshake->next != NULL)
         handshake->next->previous = handshake->previous;

@@ -204,7 +204,7 @@ static void judge(struct session *session, int error)
     if (muxed)
         yamux_goaway(&session->yamux, goaway_code(error));
     if (session->error == 0)
-        session->error = error;
+        session->error = (int16_t)error;
     session->flags |= SESSION_GOAWAY_SENT;
     session->phase = SESSION_CLOSING;
     if (session->flags & SESSION_REGISTERED)

@@ -11,6 +11,9 @@ enum session_streams_limits {
     SESSION_PENDING_OPENS_MAX = 4096, /* opens that wait for the peer's acknowledgements; ours */
 };
 
+static_assert(YAMUX_STREAMS_IN_MAX + YAMUX_STREAMS_OUT_MAX + SESSION_PENDING_OPENS_MAX <= UINT16_MAX,
+              "counts of a session");
+
 static struct buffer_pool *pool_of(const struct session *session)
 {
     return worker_buffers(session->local->worker);
@@ -36,7 +39,6 @@ static void attach(struct session *session, struct p2p_stream *stream)
     count(session, NODE_STREAMS_LIVE, 1);
 }
 
-/* In a step: a peer may end a thousand streams in any order it likes. */
 /* The oldest is the list; what stands before it is the youngest. */
 static void deadline_append(struct p2p_stream **list, struct p2p_stream *stream)
 {
@@ -48,10 +50,12 @@ static void deadline_append(struct p2p_stream **list, struct p2p_stream *stream)
     oldest->deadline_previous = stream;
 }
 
+/* In a step: a peer may end a thousand streams in any order it likes. */
 static void deadline_remove(struct p2p_stream **list, struct p2p_stream *stream)
 {
     struct p2p_stream *next = stream->deadline_next != NULL ? stream->deadline_next : *list;
 
+    assert(next != NULL && stream->deadline_previous != NULL); /* it is on the list */
     next->deadline_previous = stream->deadline_previous;
     *(*list == stream ? list : &stream->deadline_previous->deadline_next) = stream->deadline_next;
     stream->deadline_next = stream->deadline_previous = NULL;

@@ -8,7 +8,7 @@
 
 /* Signatures that were checked before, and were right: a peer that comes back
  * shows the one that binds its Noise key to its identity once more, byte for
- * byte, and its peer record, and checking either is a quarter of a handshake.
+ * byte, and checking it is a quarter of a handshake.
  *
  * What is kept is a SHA-256 over key, message and signature, so a hit says the
  * same as a check.  Bounded; in a set the least recently used goes.  Not for

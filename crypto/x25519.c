@@ -1,6 +1,7 @@
 #include "crypto/x25519.h"
 
 #include <openssl/bn.h>
+#include <openssl/err.h>
 #include <sodium.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -50,6 +51,10 @@ void x25519_pairs_free(struct x25519_pairs *pairs)
 
 void x25519_pairs_expect(struct x25519_pairs *pairs, size_t count)
 {
+    if (count == 0 && pairs->count > 0) {
+        crypto_wipe(pairs->ready, sizeof(pairs->ready));
+        pairs->count = 0;
+    }
     pairs->expected = count < 1 ? 1 : count > X25519_PAIRS_MAX ? X25519_PAIRS_MAX : count;
 }
 
@@ -129,6 +134,10 @@ static bool make(struct x25519_pairs *pairs, size_t count, const uint8_t seed[X2
     made = made && divide(pairs, fractions, pairs->ready, count);
     BN_CTX_end(pairs->numbers);
     crypto_wipe(secrets, sizeof(secrets));
+    if (!made) {
+        crypto_wipe(pairs->ready, sizeof(pairs->ready));
+        ERR_clear_error();
+    }
     return made;
 }
 

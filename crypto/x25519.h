@@ -23,7 +23,8 @@ struct x25519_pairs *x25519_pairs_new(void);
 void x25519_pairs_free(struct x25519_pairs *pairs);
 
 /* So many handshakes are under way: as many pairs (X25519_PAIRS_MAX at most) are
- * made together when the next one is wanted.  1 at first. */
+ * made together when the next one is wanted.  1 at first; with 0 those that wait
+ * are wiped. */
 void x25519_pairs_expect(struct x25519_pairs *pairs, size_t count);
 
 /* A pair that nobody else has or will have.  `seed` is fresh and random, and

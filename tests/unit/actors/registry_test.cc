@@ -296,7 +296,13 @@ TEST_F(RecordTest, IsLetGoOnceItWasOpened)
     ASSERT_EQ(registry_told_set(&told, &interns, node.depot, &first.result, &id, &remote), 0);
     ASSERT_NE(told.record, nullptr);
     EXPECT_FALSE(told.signed_record);
-    registry_told_settle(&told, &id);
+    std::vector<uint8_t> kept(IDENTIFY_DEFERRED_RECORD_BYTES_MAX);
+    kept.resize(registry_told_sealed(&told, kept.data()));
+    EXPECT_EQ(kept, sealed);
+    registry_told_judge(&told, kept.data(), kept.size() - 1, true);
+    EXPECT_NE(told.record, nullptr); /* it was another that is true */
+    EXPECT_TRUE(registry_record_valid(kept.data(), kept.size(), &id));
+    registry_told_judge(&told, kept.data(), kept.size(), true);
     EXPECT_EQ(told.record, nullptr); /* its memory is gone, what it said is not */
     EXPECT_TRUE(told.signed_record);
     EXPECT_EQ(told.record_seq, 77u);

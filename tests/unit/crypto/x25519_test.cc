@@ -57,6 +57,16 @@ TEST_F(X25519Test, ASingleOneIsItsSeed)
     EXPECT_NE(take(pairs), last_seed);
 }
 
+TEST_F(X25519Test, ThoseThatWaitAreGoneWhenNobodyComes)
+{
+    x25519_pairs_expect(pairs, 8);
+    EXPECT_NE(take(pairs), last_seed);
+    x25519_pairs_expect(pairs, 1);
+    EXPECT_NE(take(pairs), last_seed); /* one of those that wait */
+    x25519_pairs_expect(pairs, 0);
+    EXPECT_EQ(take(pairs), last_seed);
+}
+
 TEST_F(X25519Test, SecretsOfABatchAreNotToBeHadFromOneAnother)
 {
     Bytes seed(32, 7), first(32), second(32), public_half(32), again(32);
