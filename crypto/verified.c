@@ -17,7 +17,7 @@ struct verified {
 };
 
 static_assert((VERIFIED_SETS & (VERIFIED_SETS - 1)) == 0, "a set is found by bits");
-static_assert(sizeof(struct verified) == VERIFIED_ENTRIES_MAX * SHA256_BYTES, "said in the header");
+static_assert(sizeof(struct verified) == (size_t)VERIFIED_ENTRIES_MAX * SHA256_BYTES, "said in the header");
 
 struct verified *verified_new(void)
 {
