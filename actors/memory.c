@@ -34,6 +34,13 @@ bool memory_is_over(const struct memory *memory)
     return drawn > 0 && (uint64_t)drawn > most && drawn > 2 * left;
 }
 
+bool memory_is_tight(const struct memory *memory)
+{
+    int64_t drawn = __atomic_load_n(&memory->drawn_bytes, __ATOMIC_RELAXED);
+
+    return drawn > 0 && (uint64_t)drawn > memory->max_bytes / MEMORY_TIGHT_PART;
+}
+
 /* True for one caller, until memory_settled(). */
 static bool is_to_be_told(struct memory *memory)
 {

@@ -20,6 +20,7 @@
 enum memory_limits {
     MEMORY_CHUNK_BYTES_MAX = 1048576, /* of credit: at 1 GB/s the shared line is touched a thousand times a second */
     MEMORY_CHUNK_PART = 32,           /* all workers' chunks are at most so small a part of the bound */
+    MEMORY_TIGHT_PART = 4,            /* held from this part on: connections in bulk take less at a time */
     MEMORY_RESERVE_PART = 16,         /* the part for what arrives while the largest connection is found and closed */
 };
 
@@ -46,6 +47,8 @@ bool memory_count(struct memory *memory, struct scope *scope, struct worker *wor
 /* It is over its bound, by what connections hold: not if the application sits
  * on most of it in buffers of streams that have ended. */
 bool memory_is_over(const struct memory *memory);
+/* A part of it is held that many connections in bulk take together: each can do with less. */
+bool memory_is_tight(const struct memory *memory);
 /* Whoever was told found that it is not over its bound any more.  True when it
  * is again: he goes on. */
 bool memory_settled(struct memory *memory);

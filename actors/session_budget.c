@@ -110,6 +110,14 @@ static uint64_t capacity_of(const struct buffer *buffer)
     return buffer != NULL ? buffer->capacity : 0;
 }
 
+/* The buffer that the driver fills for it. */
+static uint64_t receiving_bytes(const struct session *session)
+{
+    if ((session->flags & SESSION_RECEIVING_INTO) == 0)
+        return 0;
+    return session->flags & SESSION_RECEIVING_LITTLE ? BUFFER_RECORD_BYTES : BUFFER_LARGE_BYTES;
+}
+
 /* What it holds altogether.  Streams that hold something lie in a buffer each:
  * there are no more of them than bytes. */
 static uint64_t memory_of(const struct session *session)
@@ -121,8 +129,7 @@ static uint64_t memory_of(const struct session *session)
         return 0; /* no more than a send is left, and that not for long */
     return payload + session->stream_count * (uint64_t)SESSION_IDLE_STREAM_BYTES +
            holders * (SESSION_STREAM_BYTES - SESSION_IDLE_STREAM_BYTES) + session_identify_bytes(session) +
-           capacity_of(session->record) + capacity_of(session->sending) +
-           (session->flags & SESSION_RECEIVING_INTO ? BUFFER_LARGE_BYTES : 0);
+           capacity_of(session->record) + capacity_of(session->sending) + receiving_bytes(session);
 }
 
 void session_count_memory(struct session *session)

@@ -17,6 +17,7 @@ enum io_limits {
     IO_PIECES_MAX = 16,          /* runs of bytes in one record sealed in place */
     IO_SMALL_SEND_BYTES = 3072,  /* what surely fits a small buffer, headers and tags included */
     IO_MEDIUM_SEND_BYTES = 30000, /* and a medium one */
+    IO_RECORD_SEND_BYTES = 68000, /* and one for a record, with the short one behind it */
 };
 
 /* ---- In ------------------------------------------------------------------ */
@@ -329,16 +330,25 @@ void session_feed_deferred(struct session *session)
     slices_clear(&deferred);
 }
 
+/* While memory is short a connection in bulk takes no more than a record at a
+ * time: many that do so at once are slower, but none has to go. */
+static uint32_t bulk_buffer_bytes(const struct session *session)
+{
+    return memory_is_tight(session->node->memory) ? BUFFER_RECORD_BYTES : BUFFER_LARGE_BYTES;
+}
+
 /* The next large buffer, with what is cut at its front. */
 static struct buffer *bulk_buffer(struct session *session)
 {
     struct buffer *record = session->record;
     struct buffer *buffer;
     uint32_t have = record != NULL ? record->end - record->begin : 0;
+    uint32_t bytes = bulk_buffer_bytes(session);
 
-    buffer = buffer_new(worker_buffers(session->local->worker), BUFFER_LARGE_BYTES);
+    buffer = buffer_new(worker_buffers(session->local->worker), bytes);
     if (buffer == NULL)
         return NULL;
+    assert(have < bytes);
     if (have > 0)
         memcpy(buffer->data, record->data + record->begin, have);
     buffer->begin = 0;
@@ -397,6 +407,9 @@ void session_receive_mode(struct session *session)
         return;
     }
     session->flags |= SESSION_RECEIVING_INTO;
+    session->flags &= ~(uint32_t)SESSION_RECEIVING_LITTLE;
+    if (buffer->capacity < BUFFER_LARGE_BYTES)
+        session->flags |= SESSION_RECEIVING_LITTLE;
     driver_receive_into(session->local->driver, session->socket, session->self, buffer, buffer->end);
 }
 
@@ -510,7 +523,9 @@ static uint32_t send_buffer_bytes(const struct session *session)
 
     if (queued <= IO_SMALL_SEND_BYTES && session->stream_count < 128)
         return BUFFER_SMALL_BYTES;
-    return queued <= IO_MEDIUM_SEND_BYTES ? BUFFER_MEDIUM_BYTES : BUFFER_LARGE_BYTES;
+    if (queued <= IO_MEDIUM_SEND_BYTES)
+        return BUFFER_MEDIUM_BYTES;
+    return queued <= IO_RECORD_SEND_BYTES ? BUFFER_RECORD_BYTES : bulk_buffer_bytes(session);
 }
 
 static void seal_muxer(struct sealer *sealer)

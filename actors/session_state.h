@@ -51,6 +51,7 @@ enum session_flags {
     SESSION_SETTLING = 1 << 18,    /* a message to ourselves stands behind the last multishot receive */
     SESSION_UNREVIEWED = 1 << 22,  /* young: what the peer told may be as it came */
     SESSION_PAUSED = 1 << 21,      /* bulk waits: the node is over its memory, and somebody sees to it */
+    SESSION_RECEIVING_LITTLE = 1 << 22, /* into a buffer for one record: memory was short */
     SESSION_SHED = 1 << 20,        /* the node was over its memory, and this connection held most */
 };
 

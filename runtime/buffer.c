@@ -13,12 +13,13 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
 #endif
 
-enum { KINDS = 3, PAGE = 4096 };
+enum { KINDS = 4, PAGE = 4096 };
 
 #define SQUEEZED UINT32_MAX /* buffer.begin of a free one: its pages are with the system */
 
-static const uint32_t kind_bytes[KINDS] = {BUFFER_SMALL_BYTES, BUFFER_MEDIUM_BYTES, BUFFER_LARGE_BYTES};
-static const uint32_t kind_count[KINDS] = {BUFFER_CHUNK_BYTES / BUFFER_SMALL_BYTES, 8, 2};
+static const uint32_t kind_bytes[KINDS] = {BUFFER_SMALL_BYTES, BUFFER_MEDIUM_BYTES, BUFFER_RECORD_BYTES,
+                                           BUFFER_LARGE_BYTES};
+static const uint32_t kind_count[KINDS] = {BUFFER_CHUNK_BYTES / BUFFER_SMALL_BYTES, 8, 4, 2};
 
 struct chunk;
 
@@ -152,7 +153,10 @@ static void chunk_free(struct buffer_pool *pool, struct chunk *chunk)
 
 static unsigned kind_of(uint32_t bytes)
 {
-    return bytes <= BUFFER_SMALL_BYTES ? 0 : bytes <= BUFFER_MEDIUM_BYTES ? 1 : 2;
+    unsigned kind = 0;
+    while (kind_bytes[kind] < bytes)
+        kind++;
+    return kind;
 }
 
 static void take_home(struct buffer_pool *pool, struct buffer *buffer)

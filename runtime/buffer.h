@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Reference-counted I/O buffers, in three sizes, from a pool that each worker
+/* Reference-counted I/O buffers, in four sizes, from a pool that each worker
  * owns.  Any thread may ref and unref; the last unref on another thread sends
  * the buffer home by its worker's return stack.  The pool grows by chunks to
  * its limit, and gives chunks back to the system when they have been idle.
@@ -13,6 +13,7 @@
 enum buffer_limits {
     BUFFER_SMALL_BYTES = 4096,   /* one page: most messages, and what a multishot receive fills */
     BUFFER_MEDIUM_BYTES = 34816, /* 32 KiB and the headers and tags of its records */
+    BUFFER_RECORD_BYTES = 77824, /* a record of 65,537 B, and 12 KiB for what comes with it */
     BUFFER_LARGE_BYTES = 279552, /* 4 records of 65,537 B, and room for a cut one before them */
     BUFFER_POOL_BYTES_MAX = 1 << 30, /* a worker's default bound: part of a node's memory budget */
     BUFFER_CHUNK_BYTES = 262144,     /* of small ones; the pool grows by as much, or by two large ones */

@@ -1,6 +1,7 @@
 #include "tests/unit/actors/node_fixture.h"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 extern "C" {
@@ -46,6 +47,19 @@ TEST(Memory, IsNotOverByWhatTheApplicationKeeps)
     EXPECT_TRUE(memory_is_over(memory));
     memory->drawn_bytes -= 21 * MEBIBYTE;
     memory_return(memory, 20 * MEBIBYTE);
+    memory_unref(memory);
+}
+
+TEST(Memory, IsTightLongBeforeItIsOver)
+{
+    struct memory *memory = memory_new(8 * MEBIBYTE, 2);
+    memory->drawn_bytes = 2 * MEBIBYTE;
+    EXPECT_FALSE(memory_is_tight(memory));
+    memory->drawn_bytes++;
+    EXPECT_TRUE(memory_is_tight(memory));
+    EXPECT_FALSE(memory_is_over(memory));
+    memory->drawn_bytes = -1; /* workers count for themselves */
+    EXPECT_FALSE(memory_is_tight(memory));
     memory_unref(memory);
 }
 
@@ -240,6 +254,33 @@ TEST_P(MemoryTest, CountsWhatAPushTakesUntilItEnds)
     EXPECT_TRUE(b.reaches("memory_held", 8192 + SESSION_IDLE_STREAM_BYTES));
     p2p_stream_close(push);
     EXPECT_TRUE(b.reaches("memory_held", 0));
+}
+
+/* With a large buffer each to receive and another to send they would be over it. */
+TEST_P(MemoryTest, ManyInBulkTakeLessEach)
+{
+    enum { PEERS = 24, BYTES = 100000, ROUNDS = 5 };
+    Node victim(runtime, with_memory);
+    std::vector<std::unique_ptr<Node>> peers;
+    std::vector<struct p2p_stream *> streams;
+    std::string text(BYTES, 'x'), echo(BYTES, ' ');
+    victim.start();
+    for (int i = 0; i < PEERS; i++) {
+        peers.push_back(std::make_unique<Node>(runtime));
+        peers[i]->start();
+        ASSERT_EQ(peers[i]->connect(victim), 0) << peers[i]->text.text;
+        streams.push_back(peers[i]->open(victim.id(), "/echo/1.0.0"));
+        ASSERT_NE(streams[i], nullptr);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (struct p2p_stream *stream : streams)
+            ASSERT_EQ(p2p_stream_write_wait(stream, text.data(), BYTES, TEST_PATIENCE_MS), BYTES);
+        for (struct p2p_stream *stream : streams)
+            ASSERT_EQ(p2p_stream_read_full(stream, echo.data(), BYTES, TEST_PATIENCE_MS), BYTES);
+    }
+    for (struct p2p_stream *stream : streams)
+        p2p_stream_close(stream);
+    EXPECT_EQ(victim.counter("connections_shed"), 0);
 }
 
 /* Windows grow from half of it. */

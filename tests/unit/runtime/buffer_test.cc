@@ -35,7 +35,9 @@ TEST(Buffer, ComesInTheSmallestSizeThatFits)
                  {BUFFER_SMALL_BYTES, BUFFER_SMALL_BYTES},
                  {BUFFER_SMALL_BYTES + 1, BUFFER_MEDIUM_BYTES},
                  {BUFFER_MEDIUM_BYTES, BUFFER_MEDIUM_BYTES},
-                 {BUFFER_MEDIUM_BYTES + 1, BUFFER_LARGE_BYTES},
+                 {BUFFER_MEDIUM_BYTES + 1, BUFFER_RECORD_BYTES},
+                 {BUFFER_RECORD_BYTES, BUFFER_RECORD_BYTES},
+                 {BUFFER_RECORD_BYTES + 1, BUFFER_LARGE_BYTES},
                  {BUFFER_LARGE_BYTES, BUFFER_LARGE_BYTES}};
     for (auto [asked, capacity] : cases) {
         buffer *b = buffer_new(pool.pool, asked);
@@ -52,9 +54,9 @@ TEST(Buffer, NoTwoShareAByte)
 {
     Pool pool;
     std::vector<buffer *> all;
-    const uint32_t sizes[] = {BUFFER_SMALL_BYTES, BUFFER_MEDIUM_BYTES, BUFFER_LARGE_BYTES};
+    const uint32_t sizes[] = {BUFFER_SMALL_BYTES, BUFFER_MEDIUM_BYTES, BUFFER_RECORD_BYTES, BUFFER_LARGE_BYTES};
     for (int i = 0; i < 200; i++) {
-        buffer *b = buffer_new(pool.pool, sizes[i % 3]);
+        buffer *b = buffer_new(pool.pool, sizes[i % 4]);
         ASSERT_NE(b, nullptr);
         memset(b->data, i, b->capacity);
         all.push_back(b);
