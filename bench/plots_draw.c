@@ -37,6 +37,7 @@ struct picture {
     bool used[PLOTS_GROUPS_MAX]; /* groups of which something is known */
     size_t group_count, used_count;
     double least, most;
+    double top;       /* of a linear axis that cuts bars; 0: none is cut */
     int legend_rows;
     bool lines, log_y, paper;
     FILE *script;
@@ -160,12 +161,33 @@ static double screen_y(const struct picture *picture, int from_top_px)
     return 1 - (double)from_top_px / height_of(picture);
 }
 
+/* The most of a program's figures that are no outliers. */
+static double most_of(const struct picture *picture, const char *program)
+{
+    double most = 0;
+
+    for (size_t g = 0; g < picture->group_count; g++) {
+        const json_t *figure = figure_of(picture, g, program);
+
+        if (results_number(figure, "median") <= picture->least * LINEAR_MAX)
+            most = fmax(most, fmin(results_number(figure, "most"), picture->least * LINEAR_MAX));
+    }
+    return most;
+}
+
 /* What of less is better shows who has least: on a linear axis, one that takes far
- * more than others would make them all alike. */
+ * more than others would make them all alike.  Lines get a logarithmic axis; a bar
+ * says how much by its length from 0, and is cut. */
 static void choose_scale(struct picture *picture)
 {
-    if (picture->least > 0 && picture->plot->less && picture->most / picture->least > LINEAR_MAX)
-        picture->log_y = true;
+    picture->log_y = picture->log_y && picture->lines;
+    if (!(picture->least > 0) || !picture->plot->less || picture->most / picture->least <= LINEAR_MAX)
+        return;
+    picture->log_y = picture->lines;
+    for (size_t p = 0; p < picture->program_count && !picture->lines; p++)
+        picture->top = fmax(picture->top, most_of(picture, picture->programs[p]));
+    for (size_t r = 0; r < picture->reference_count && !picture->lines; r++)
+        picture->top = fmax(picture->top, most_of(picture, picture->references[r]));
 }
 
 /* Dashes tell raw from sealed, whatever the colours. */
@@ -265,6 +287,8 @@ static void write_range(const struct picture *picture)
 {
     double from = 0, to = picture->most > 0 ? picture->most * 1.08 : 1;
 
+    if (picture->top > 0)
+        to = picture->top * 1.08;
     if (picture->log_y) {
         from = pow(10, floor(log10(fmax(picture->least, picture->most / 1e7))));
         to = pow(10, ceil(log10(picture->most)));
@@ -317,8 +341,23 @@ static double bar_width(const struct picture *picture)
     return 0.84 / (double)(picture->program_count > 0 ? picture->program_count : 1);
 }
 
-/* Lines of x, median, least, most, and what the median is called; those of a
- * reference beside bars are as wide as a group. */
+/* What stands on a bar: of many only on ours, and on one that is cut, to say how
+ * far it goes. */
+static void bar_label(const struct picture *picture, char *out, size_t size, const char *program, double median)
+{
+    bool cut = picture->top > 0 && median > picture->top;
+    const char *mark = cut ? "↑" : "";
+    size_t length = strlen(mark);
+
+    *out = '\0';
+    if (!cut && strcmp(program, "ours") != 0 && picture->used_count * picture->program_count > LABELS_MAX)
+        return;
+    snprintf(out, size, "%s", mark);
+    results_print(out + length, size - length, median);
+}
+
+/* Lines of x, median, least, most, and what stands there; those of a reference
+ * beside bars are as wide as a group. */
 static void write_data(const struct picture *picture, const char *program, char kind, size_t number)
 {
     bool bars = !picture->lines && kind == 'd';
@@ -328,15 +367,16 @@ static void write_data(const struct picture *picture, const char *program, char 
     for (size_t g = 0; g < picture->group_count; g++) {
         const json_t *figure = figure_of(picture, g, program);
         double median = results_number(figure, "median"), x = place_of(picture, g);
+        double highest = picture->top > 0 ? picture->top : INFINITY;
 
         if (!is_drawable(picture, median))
             continue;
         if (bars)
             x += ((double)number - (double)(picture->program_count - 1) / 2) * bar_width(picture);
-        results_print(label, sizeof(label), median);
+        bar_label(picture, label, sizeof(label), program, median);
         fprintf(picture->script, "%.9g %.9g %.9g %.9g \"%s\"\n", x, median,
-                fmax(results_number(figure, "least"), picture->log_y ? median / 1e6 : 0),
-                results_number(figure, "most"), label);
+                fmin(fmax(results_number(figure, "least"), picture->log_y ? median / 1e6 : 0), highest),
+                fmin(results_number(figure, "most"), highest), label);
     }
     fputs("EOD\n", picture->script);
 }
@@ -355,8 +395,7 @@ static void plot_program(const struct picture *picture, size_t number)
     }
     fprintf(script, ", $d%zu using 1:2:(%g) with boxes lc rgb '%s'", number, bar_width(picture) * 0.9, colour);
     fprintf(script, ", $d%zu using 1:3:(0):($4-$3) with vectors nohead lw 1.5 lc rgb '#808080'", number);
-    if (ours || picture->used_count * picture->program_count <= LABELS_MAX)
-        fprintf(script, ", $d%zu using 1:4:5 with labels offset 0,0.6 font ',10' tc rgb '#404040'", number);
+    fprintf(script, ", $d%zu using 1:4:5 with labels offset 0,0.6 font ',10' tc rgb '#404040'", number);
 }
 
 static void write_plot(const struct picture *picture)
