@@ -150,7 +150,7 @@ static bool parse_key(struct limits_load *load, char *word)
     else if (strcmp(word, "seconds") == 0)
         load->seconds = atof(value);
     else
-        return strcmp(word, "parallel") == 0; /* of sides: one core is what is asked */
+        return strcmp(word, "parallel") == 0 || strcmp(word, "distinct") == 0; /* a side does it all, on a core */
     return load->rate >= 0 && load->warm_s >= 0 && load->seconds > 0;
 }
 
@@ -188,9 +188,10 @@ static void about(const char *tag)
 
     if (spin_us > 0)
         snprintf(waiting, sizeof(waiting), "spin %u us, then sleep", spin_us);
-    serve_print(json_pack("{s:s, s:b, s:s, s:s, s:i, s:s, s:s}", "id", tag, "ok", 1, "implementation",
+    serve_print(json_pack("{s:s, s:b, s:s, s:s, s:i, s:s, s:i, s:s}", "id", tag, "ok", 1, "implementation",
                           sealed ? "plain C with the cipher" : "plain C", "version", CHORUS_VERSION, "workers", 1,
-                          "waiting", waiting, "driver", "io_uring, blocking calls for bulk and rtt"));
+                          "waiting", waiting, "spinUs", (int)spin_us, "driver",
+                          "io_uring, blocking calls for bulk and rtt"));
 }
 
 static void obey(char *line)

@@ -25,11 +25,11 @@ static const struct plan_row rows[] = {
     {"bulk-up-100c", "bulk, 100 connections up", BULK("up", 100, 1), .pairs = PLAN_SELF | PLAN_SEALED},
 
     {"handshake-1", "connect, one at a time", .work = PLAN_HANDSHAKE, .parallel = 1, .pairs = PLAN_SELF},
-    {"handshake-50", "connect, 50 at a time", .work = PLAN_HANDSHAKE, .parallel = 50, .quick = true,
-     .pairs = PLAN_SELF | PLAN_CROSS | PLAN_CRYPTO},
+    {"handshake-50", "connect, 50 at a time, of peers seen before", .work = PLAN_HANDSHAKE, .parallel = 50,
+     .quick = true, .pairs = PLAN_SELF | PLAN_CROSS | PLAN_CRYPTO},
 
     {"handshake-50-distinct", "connect, 50 at a time, each a peer not seen before", .work = PLAN_HANDSHAKE,
-     .parallel = 50, .distinct = true, .pairs = PLAN_SELF | PLAN_CROSS},
+     .parallel = 50, .distinct = true, .pairs = PLAN_SELF | PLAN_CROSS | PLAN_CRYPTO},
 
     {"rtt", "ping, one after the other", .work = PLAN_RTT, .quick = true,
      .pairs = PLAN_SELF | PLAN_CROSS | PLAN_RAW | PLAN_SLEEP},

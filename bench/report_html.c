@@ -106,8 +106,8 @@ static void html_table(FILE *file, const struct report_table *table, bool verdic
 
 /* ---- At a glance --------------------------------------------------------------------------- */
 
-/* What a card shows: one figure of ours, and how many times better it is than that
- * of each other program. */
+/* What a card shows: one figure of ours, and its ratio to that of each other
+ * program, above 1 where ours is better. */
 struct headline {
     const char *row, *figure, *words, *unit;
     bool less;
@@ -127,7 +127,7 @@ static void card_ratio(FILE *file, double ours, double other, bool less, const c
 
     if (!isfinite(ratio))
         return;
-    snprintf(words, sizeof(words), ratio < 9.95 ? "%.1f× %s" : "%.0f× %s", ratio, name);
+    snprintf(words, sizeof(words), ratio < 0.095 ? "%.2g× %s" : ratio < 9.95 ? "%.1f× %s" : "%.0f× %s", ratio, name);
     element(file, "li", words);
 }
 
@@ -162,7 +162,8 @@ static void cards(FILE *file, const json_t *results)
     static const struct headline headlines[] = {
         {"bulk-up", "rate", "bulk, one stream", "MB/s", false},
         {"rr-32-100", "rate", "32 B there and back, 100 connections", "a second", false},
-        {"handshake-50", "rate", "full connects, 50 at a time", "a second", false},
+        {"handshake-50", "rate", "full connects of known peers, 50 at a time", "a second", false},
+        {"handshake-50-distinct", "rate", "full connects of new peers, 50 at a time", "a second", false},
         {"streams-32", "rate", "new streams, 32 at a time", "a second", false},
         {"rtt", "p50", "ping, median", "us", true},
         {"idle-10000", "memory", "user memory of each of 10,000 idle connections", "B", true},
@@ -181,8 +182,10 @@ static void cards(FILE *file, const json_t *results)
     for (size_t i = 0; i < count; i++)
         card(file, results, &headlines[i]);
     fputs("</div>\n", file);
-    element(file, "p", "Figures are of chorus-p2p with itself; beside each, how many times better that is than another "
-                       "program with its own kind. TCP + cipher is plain C on sockets with the same cipher.");
+    element(file, "p", "Figures are of chorus-p2p with itself. Beside each, how another program compares: 2× is where "
+                       "ours is twice as good, 0.5× where it is half as good. The others are measured with their own "
+                       "kind, but with ours dialling where they hold idle connections. TCP + cipher is plain C on "
+                       "sockets with the same cipher.");
 }
 
 /* ---- Targets --------------------------------------------------------------------------------- */
