@@ -28,6 +28,7 @@ export class Pacer {
   #waiting
   #unit = 0 // the next one that nobody has been told of
   #thread
+  #stopped = false
 
   constructor (rate, workers) {
     this.rate = rate
@@ -52,10 +53,10 @@ export class Pacer {
   worker (index) {
     let unit = index
     return {
-      // Returns when the next unit is due, and the moment at which it was.
+      // Returns when the next unit is due, and the moment at which it was; or at once when all is over.
       wait: async () => {
         const due = dueMs(unit, this.rate)
-        while (sinceMs(this.#startNs) < due) {
+        while (!this.#stopped && sinceMs(this.#startNs) < due) {
           await new Promise(resolve => { this.#waiting[index] = resolve })
         }
         unit += this.#waiting.length
@@ -64,10 +65,13 @@ export class Pacer {
     }
   }
 
-  stop () {
+  // Whoever waits goes on, and the thread has ended.
+  async stop () {
+    this.#stopped = true
     Atomics.store(this.#shared, OVER, 1)
     Atomics.notify(this.#shared, OVER)
     this.#waiting.forEach(resume => resume?.())
+    await this.#thread.terminate()
   }
 }
 

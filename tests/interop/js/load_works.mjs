@@ -85,6 +85,9 @@ async function repeat (load, unit, isAlive, pace, prepare) {
   while (!load.over) {
     if (pace != null) {
       start = await pace.wait()
+      if (load.over) {
+        return
+      }
     }
     try {
       if (prepare != null) {
@@ -233,7 +236,7 @@ async function exchanges (load, connections, protocol, size) {
     })
     await load.measure()
   } finally {
-    pacer?.stop()
+    await pacer?.stop()
   }
 }
 
