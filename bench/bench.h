@@ -18,6 +18,7 @@ enum bench_limits {
     BENCH_COUNT_MAX = 100000000, /* messages that take seconds */
     BENCH_PARALLEL_MAX = 1000,   /* threads; a node and a socket each */
     BENCH_WORKERS_MAX = 64,      /* of a runtime */
+    BENCH_SPIN_US = 30,          /* that ours looks around, unless told otherwise */
     BENCH_SPIN_US_MAX = 1000,
     BENCH_CPU_MAX = 1023,        /* of a cpu_set_t */
 };

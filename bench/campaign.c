@@ -15,8 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RAW_SPINS = 5 };
-
 struct campaign {
     const struct campaign_options *options;
     bool apart;
@@ -128,39 +126,38 @@ static bool add_spec(struct campaign *campaign, const char *name, const char *co
     return true;
 }
 
-/* The references.  Where ours looks around before it sleeps, so does that of
- * round trips, and long enough that it does not fall asleep while the other side
- * wakes: once both slept, neither would find the other awake again. */
-static void add_references(struct campaign *campaign)
+/* Asks one of our own; one that does not answer is skipped, and named. */
+static void add_own(struct campaign *campaign, const char *name)
 {
     const json_t *ours = json_object_get(json_object_get(campaign->results, "sides"), "ours");
-    const char *spin = strstr(results_string(ours, "waiting"), "spin ");
-    int spin_us = spin != NULL ? RAW_SPINS * atoi(spin + 5) : 0;
-    char arguments[64];
+    unsigned spin_us = (unsigned)json_integer_value(json_object_get(ours, "spinUs"));
 
-    snprintf(arguments, sizeof(arguments), "raw --spin %d", spin_us);
-    (void)add_spec(campaign, "raw", programs_own(arguments)); /* else skipped, and named */
-    snprintf(arguments, sizeof(arguments), "raw --aead --spin %d", spin_us);
-    (void)add_spec(campaign, "raw-aead", programs_own(arguments));
+    (void)add_spec(campaign, name, programs_command(name, spin_us < BENCH_SPIN_US_MAX ? spin_us : BENCH_SPIN_US_MAX));
+}
+
+static void add_references(struct campaign *campaign)
+{
+    add_own(campaign, "raw");
+    add_own(campaign, "raw-aead");
     if (!campaign->options->mode.quick)
-        (void)add_spec(campaign, "raw-sleep", programs_own("raw"));
-    (void)add_spec(campaign, "crypto", programs_own("raw"));
+        add_own(campaign, "raw-sleep");
+    add_own(campaign, "crypto");
 }
 
 static bool add_specs(struct campaign *campaign)
 {
     const struct campaign_options *options = campaign->options;
 
-    if (!add_spec(campaign, "ours", options->ours != NULL ? options->ours : programs_own("serve")))
+    if (!add_spec(campaign, "ours", options->ours != NULL ? options->ours : programs_command("ours", 0)))
         return false;
     for (size_t i = 0; i < options->peer_count && !options->only_references; i++) {
         if (add_spec(campaign, options->peers[i].name, options->peers[i].command))
             campaign->peers[campaign->peer_count++] = options->peers[i].name;
     }
     if (options->ours == NULL && !options->mode.quick && !options->only_references) {
-        (void)add_spec(campaign, "ours-epoll", programs_own("serve --driver epoll")); /* else skipped */
-        (void)add_spec(campaign, "ours-2w", programs_own("serve --workers 2"));
-        (void)add_spec(campaign, "ours-sleep", programs_own("serve --spin 0"));
+        add_own(campaign, "ours-epoll");
+        add_own(campaign, "ours-2w");
+        add_own(campaign, "ours-sleep");
     }
     if (!options->no_references)
         add_references(campaign);
@@ -443,9 +440,10 @@ static void forgive(json_t *row)
         json_array_clear(json_object_get(series, "errors"));
 }
 
-/* Results of before, when they are of the same settings and machine. */
+/* Results of before, when they are of the same settings and machines. */
 static bool resume(struct campaign *campaign)
 {
+    static const char *const same[] = {"settings", "machine", "listeners_machine"};
     struct results_text error;
     json_t *before = results_load(campaign->options->path, &error), *row;
     size_t index;
@@ -454,8 +452,8 @@ static bool resume(struct campaign *campaign)
         progress_line("%s", error.text);
         return false;
     }
-    for (int i = 0; i < 2; i++) {
-        const char *part = i == 0 ? "settings" : "machine";
+    for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+        const char *part = same[i];
 
         if (!json_equal(json_object_get(before, part), json_object_get(campaign->results, part))) {
             progress_line("%s has other %s: give the same, or another --out", campaign->options->path, part);

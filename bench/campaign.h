@@ -11,7 +11,7 @@
 /* A whole run: all rows, all pairs, interleaved, into a file of results. */
 
 enum campaign_limits {
-    CAMPAIGN_SPECS_MAX = PLAN_PEERS_MAX + 8,
+    CAMPAIGN_SPECS_MAX = PLAN_PEERS_MAX + PLAN_OWN_NAMES,
     CAMPAIGN_PATTERNS_MAX = 64,
     CAMPAIGN_FAILURES_MAX = 2,  /* of a series without a success: after these it is left alone */
     CAMPAIGN_REPEATS = 2,       /* of a disturbed run */

@@ -230,7 +230,7 @@ static int measure(struct parsing *parsing)
 static int serve(const struct parsing *parsing)
 {
     const struct campaign_options *options = &parsing->options;
-    struct side_spec specs[PROGRAMS_OURS + PLAN_PEERS_MAX];
+    struct side_spec specs[PLAN_OWN_NAMES + PLAN_PEERS_MAX];
     size_t count = programs_ours(specs, options->ours);
 
     for (size_t i = 0; i < options->peer_count; i++)

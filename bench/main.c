@@ -209,8 +209,8 @@ int main(int argc, char **argv)
         "its results, `rows` tells what it measures, `limits` measures the references only.  `perf` keeps the libp2p "
         "project's contract of that name.  The others measure one thing, beside a reference of the same run, with the "
         "options above; --quick is `run --quick`.", NULL, NULL, NULL};
-    struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50, .workers = 1, .spin_us = 30,
-                                          .host = "127.0.0.1", .pin = -1}};
+    struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50, .workers = 1,
+                                          .spin_us = BENCH_SPIN_US, .host = "127.0.0.1", .pin = -1}};
     bool found;
     int status = run_command(argc, argv, &found);
 

@@ -10,8 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SPIN_US = 150 }; /* of a reference that waits for somebody on another machine */
-
 const char *programs_text(const char *format, ...)
 {
     va_list arguments;
@@ -33,21 +31,42 @@ const char *programs_own(const char *arguments)
     return programs_text("'%s' %s", self, arguments);
 }
 
-size_t programs_ours(struct side_spec out[PROGRAMS_OURS], const char *ours)
+const char *programs_command(const char *name, unsigned spin_us)
 {
-    const char *arguments[PROGRAMS_OURS] = {"serve", "serve --driver epoll", "serve --workers 2", NULL, NULL, "raw",
-                                            "serve --spin 0", "raw"};
-    char raw[64], sealed[64];
+    static const struct {
+        const char *name, *arguments;
+        bool spins;
+    } all[PLAN_OWN_NAMES] = {
+        {"ours", "serve", false},
+        {"ours-epoll", "serve --driver epoll", false},
+        {"ours-2w", "serve --workers 2", false},
+        {"ours-sleep", "serve --spin 0", false},
+        {"raw", "raw", true},
+        {"raw-aead", "raw --aead", true},
+        {"raw-sleep", "raw", false},
+        {"crypto", "raw", false},
+    };
+    char arguments[64];
 
-    snprintf(raw, sizeof(raw), "raw --spin %d", SPIN_US);
-    snprintf(sealed, sizeof(sealed), "raw --aead --spin %d", SPIN_US);
-    arguments[3] = raw;
-    arguments[4] = sealed;
-    for (size_t i = 0; i < PROGRAMS_OURS; i++)
-        out[i] = (struct side_spec){.name = plan_own_names[i], .command = programs_own(arguments[i]), .cpu = -1};
-    if (ours != NULL)
-        out[0].command = ours;
-    return PROGRAMS_OURS;
+    for (size_t i = 0; i < PLAN_OWN_NAMES; i++) {
+        if (strcmp(all[i].name, name) != 0)
+            continue;
+        snprintf(arguments, sizeof(arguments), "%s --spin %u", all[i].arguments, spin_us * PROGRAMS_REFERENCE_SPINS);
+        return programs_own(all[i].spins && spin_us > 0 ? arguments : all[i].arguments);
+    }
+    bench_die("no program of ours is called %s", name);
+}
+
+size_t programs_ours(struct side_spec out[PLAN_OWN_NAMES], const char *ours)
+{
+    for (size_t i = 0; i < PLAN_OWN_NAMES; i++) {
+        const char *name = plan_own_names[i], *command = programs_command(name, BENCH_SPIN_US);
+
+        if (strcmp(name, "ours") == 0 && ours != NULL)
+            command = ours;
+        out[i] = (struct side_spec){.name = name, .command = command, .cpu = -1};
+    }
+    return PLAN_OWN_NAMES;
 }
 
 /* ---- Peers that tests/interop has built ----------------------------------------------- */

@@ -74,13 +74,16 @@ static void refuse(const char *tag, const char *name, const char *format, ...)
 static void about(const char *tag)
 {
     unsigned spin_us = p2p_runtime_spin_us(runtime);
-    char waiting[64] = "sleep";
+    char waiting[160] = "sleep";
 
     if (spin_us > 0)
         snprintf(waiting, sizeof(waiting), "spin %u us, then sleep", spin_us);
-    serve_print(json_pack("{s:s, s:s, s:b, s:s, s:s, s:i, s:s, s:s}", "id", tag, "case", "about", "ok", 1,
+    if (serve.workers == 1)
+        snprintf(waiting + strlen(waiting), sizeof(waiting) - strlen(waiting),
+                 "; dialling handshake, one thread turns its nodes and asks each for events");
+    serve_print(json_pack("{s:s, s:s, s:b, s:s, s:s, s:i, s:s, s:i, s:s}", "id", tag, "case", "about", "ok", 1,
                           "implementation", "chorus-p2p", "version", p2p_version(), "workers", (int)serve.workers,
-                          "waiting", waiting, "driver", p2p_runtime_driver(runtime)));
+                          "waiting", waiting, "spinUs", (int)spin_us, "driver", p2p_runtime_driver(runtime)));
 }
 
 /* ---- Commands ---------------------------------------------------------------------- */
@@ -225,6 +228,7 @@ static void take_commands(int signals)
                               {.fd = p2p_node_event_fd(serve.listening), .events = POLLIN}};
     bool some = false;
 
+    node_check(waits[2].fd, "descriptor of events"); /* without it events would pile up unseen */
     for (;;) {
         if (poll(waits, some ? 2 : 3, some ? EVENTS_MS : -1) < 0)
             continue;

@@ -160,7 +160,7 @@ TEST(Run, ReferencesKeepTheContract)
         }
     }
     EXPECT_GT(rates, 0);
-    EXPECT_EQ(seen, (std::set<std::string>{"raw", "raw-aead", "crypto"}));
+    EXPECT_EQ(seen, (std::set<std::string>{"raw", "raw-aead", "raw-sleep", "crypto"}));
 }
 
 TEST(Run, SaysWhichSideDiedAndWhy)
@@ -338,6 +338,21 @@ TEST(Run, ResumesByRow)
     EXPECT_NE(run.printed.find("done before"), std::string::npos) << run.printed;
     EXPECT_EQ(run.start(Bench::fake("good"), "--row rtt --resume"), 1) << "other settings";
     EXPECT_NE(run.printed.find("other settings"), std::string::npos) << run.printed;
+}
+
+/* Where listeners ran on another machine, the one that is there now must be it. */
+TEST(Run, DoesNotResumeOnOtherMachines)
+{
+    for (const char *part : {"machine", "listeners_machine"}) {
+        Bench run;
+        std::string file = run.folder + "/results.json";
+
+        EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1"), 0) << run.printed;
+        json_object_set_new(run.results.get(), part, json_pack("{s:s}", "cpu", "another"));
+        ASSERT_EQ(json_dump_file(run.results.get(), file.c_str(), 0), 0);
+        EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --resume"), 1);
+        EXPECT_NE(run.printed.find(std::string("has other ") + part), std::string::npos) << run.printed;
+    }
 }
 
 /* `run --server` on a port that it chooses. */

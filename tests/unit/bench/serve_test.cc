@@ -221,6 +221,8 @@ TEST_P(ServeTest, TellsWhatAFigureDependsOn)
     EXPECT_FALSE(told.text("version").empty());
     EXPECT_EQ(told.number("workers"), 3);
     EXPECT_NE(told.text("waiting").find("sleep"), std::string::npos);
+    EXPECT_EQ(told.text("waiting").find("one thread"), std::string::npos) << "it has three";
+    EXPECT_EQ(told.number("spinUs") > 0, told.text("waiting").find("spin") != std::string::npos);
     EXPECT_EQ(told.text("driver"), GetParam() == std::string("epoll") ? "epoll" : "io_uring");
 }
 
