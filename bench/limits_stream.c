@@ -303,7 +303,7 @@ void limits_sides(struct limits_load *load)
     limits_begin(load);
     begin_ns = bench_now_ns();
     until_ns = begin_ns + (uint64_t)(load->seconds * 1e9);
-    for (; bench_now_ns() < until_ns; sides += 2u * HANDSHAKES)
+    for (; bench_now_ns() < until_ns; sides += UINT64_C(2) * HANDSHAKES)
         (void)limits_handshake(HANDSHAKES);
     limits_end(load);
     limits_answer(load, (double)sides, (double)(bench_now_ns() - begin_ns) / 1e9, NULL);

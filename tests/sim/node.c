@@ -383,7 +383,8 @@ static void check_connect(struct sim *sim, struct sim_node *node, uint64_t reque
 
     if (!waits)
         return;
-    if (node->frozen || sim_now(sim) - node->trouble_ns < 2 * CONNECT_TIMEOUT_MS * 1000000ull) { /* it was frozen meanwhile */
+    /* It may have been frozen meanwhile. */
+    if (node->frozen || sim_now(sim) - node->trouble_ns < 2 * CONNECT_TIMEOUT_MS * 1000000ull) {
         sim_after(sim, CONNECT_TIMEOUT_MS * 1000000ull, node, check_connect, request);
         return;
     }
