@@ -98,6 +98,12 @@ static bool take_moment(struct cast *cast, struct moment *out, struct side_text 
 
 /* ---- Talking to them --------------------------------------------------------------- */
 
+static double patience_s(const struct runner_request *request)
+{
+    return RUNNER_SETUP_S_MAX + fmin(request->row->connections / 50.0, RUNNER_CONNECTING_S_MAX) +
+           request->mode->warm_s + plan_seconds(request->row, request->mode) + RUNNER_ANSWER_S_MAX;
+}
+
 /* Has dialler number `index` do the row's work, or hold connections for a
  * fan-out. */
 static bool tell_dialler(struct cast *cast, unsigned index, bool hold, struct side_text *error)
@@ -109,7 +115,7 @@ static bool tell_dialler(struct cast *cast, unsigned index, bool hold, struct si
     plan_keys(keys, sizeof(keys), request->row, request->mode, index);
     if (hold)
         snprintf(keys, sizeof(keys), "connections=%u warm=0.1 seconds=%g", plan_connections(request->row, index),
-                 plan_seconds(request->row, request->mode) + RUNNER_SETUP_S_MAX);
+                 patience_s(request));
     snprintf(line, sizeof(line), "%u load %s %s %s", index + 1, hold ? "idle" : plan_work_names[request->row->work],
              address, keys);
     return side_tell(cast->diallers[index], line, error);
@@ -159,12 +165,6 @@ static bool take_line(struct cast *cast, struct side *const *workers, unsigned c
     out->answers[index] = json_incref(line);
     out->answer_count++;
     return true;
-}
-
-static double patience_s(const struct runner_request *request)
-{
-    return RUNNER_SETUP_S_MAX + request->row->connections / 250.0 + request->mode->warm_s +
-           plan_seconds(request->row, request->mode) + RUNNER_ANSWER_S_MAX;
 }
 
 /* Until all workers have answered.  The others may only not end: what they say
