@@ -295,12 +295,9 @@ void agent_serve(const struct side_spec *specs, size_t count, unsigned port)
 static bool read_line(int fd, char *out, size_t size)
 {
     double until_s = bench_now_s() + AGENT_LINE_S_MAX;
-    struct pollfd wait = {.fd = fd, .events = POLLIN};
     size_t length = 0;
 
-    while (length + 1 < size && bench_now_s() < until_s) {
-        if (poll(&wait, 1, (int)((until_s - bench_now_s()) * 1000) + 1) <= 0)
-            continue;
+    while (length + 1 < size && dial_wait(fd, POLLIN, until_s)) {
         if (read(fd, out + length, 1) != 1)
             return false;
         if (out[length++] != '\n')

@@ -41,22 +41,30 @@ static bool split(struct target *out, const char *address, const char *otherwise
     return true;
 }
 
+bool dial_wait(int fd, short events, double until_s)
+{
+    struct pollfd wait = {.fd = fd, .events = events};
+
+    for (;;) {
+        double left_s = until_s - bench_now_s();
+        int count = poll(&wait, 1, left_s > 0 ? (int)(left_s * 1000) + 1 : 0);
+
+        if (count > 0 || (count < 0 && errno != EINTR))
+            return count > 0;
+        if (left_s <= 0)
+            return false;
+    }
+}
+
 /* Until it is connected, or refused, or late: an errno. */
 static int wait_connected(int fd, double until_s)
 {
-    struct pollfd wait = {.fd = fd, .events = POLLOUT};
     int error = 0;
     socklen_t length = sizeof(error);
 
-    while (bench_now_s() < until_s) {
-        int count = poll(&wait, 1, (int)((until_s - bench_now_s()) * 1000) + 1);
-
-        if (count > 0)
-            return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
-        if (count < 0 && errno != EINTR)
-            return errno;
-    }
-    return ETIMEDOUT;
+    if (!dial_wait(fd, POLLOUT, until_s))
+        return ETIMEDOUT;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
 }
 
 /* -1, with errno. */

@@ -71,16 +71,11 @@ static bool write_all(struct redis *redis, const char *text, size_t length)
 
 static bool read_all(struct redis *redis, char *out, size_t length)
 {
-    struct pollfd wait = {.fd = redis->fd, .events = POLLIN};
-
     for (size_t fill = 0; fill < length;) {
-        double left_s = redis->until_s - bench_now_s();
         ssize_t count;
 
-        if (left_s <= 0)
+        if (!dial_wait(redis->fd, POLLIN, redis->until_s))
             return give_up(redis, "no answer in time");
-        if (poll(&wait, 1, (int)(left_s * 1000) + 1) <= 0)
-            continue;
         count = read(redis->fd, out + fill, length - fill);
         if (count <= 0)
             return give_up(redis, "the connection has ended");

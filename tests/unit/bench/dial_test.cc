@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <cstring>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -86,6 +87,19 @@ TEST(Dial, SaysThatNobodyIsThere)
     std::string port = Listener(AF_INET).port;
 
     EXPECT_FALSE(reaches("127.0.0.1:" + port));
+}
+
+TEST(Dial, WaitsForWhatIsReadyThoughItIsLate)
+{
+    int ends[2];
+
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    EXPECT_FALSE(dial_wait(ends[0], POLLIN, bench_now_s() - 1));
+    EXPECT_FALSE(dial_wait(ends[0], POLLIN, bench_now_s() + 0.01));
+    EXPECT_EQ(write(ends[1], "a", 1), 1);
+    EXPECT_TRUE(dial_wait(ends[0], POLLIN, bench_now_s() - 1)) << "it came before we looked";
+    close(ends[0]);
+    close(ends[1]);
 }
 
 /* A listener whose backlog is full answers nobody. */
