@@ -154,7 +154,6 @@ static void hatch(struct actor_context *context, struct crowd *crowd)
 static void use_permit(struct actor_context *context, struct member *member)
 {
     struct crowd *crowd = member->crowd;
-    struct sim *sim = sim_of(crowd);
 
     if (member->has_permit) {
         semaphore_release(context, crowd->semaphore, member->permit_request);
@@ -163,7 +162,9 @@ static void use_permit(struct actor_context *context, struct member *member)
         member->permit_request++;
         member->waits_permit = true;
         member->permit_since_ns = context->now_ns;
-        semaphore_acquire(context, crowd->semaphore, member->permit_request, sim_below(sim, 3));
+        /* A few go first: not so many that others would never get one. */
+        semaphore_acquire(context, crowd->semaphore, member->permit_request,
+                          member->place < 2 ? SEMAPHORE_PRIORITY_USER : SEMAPHORE_PRIORITY_NORMAL);
     }
 }
 

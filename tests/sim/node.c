@@ -425,7 +425,8 @@ void sim_node_seek(struct sim *sim, struct sim_node *node, uint64_t generation)
             continue;
         connect_to(node, to);
     }
-    sim_after(sim, SEEK_NS / 2 + sim_chance(sim) % SEEK_NS, node, sim_node_seek, generation);
+    sim_after(sim, (node->peers_up < sim->scenario->connections ? SEEK_NS / 2 : 10 * SEEK_NS) + sim_chance(sim) % SEEK_NS,
+              node, sim_node_seek, generation);
 }
 
 static bool is_breach(int error)
