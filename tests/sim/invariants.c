@@ -247,6 +247,20 @@ static void check_worker(struct sim *sim, struct sim_node *node, struct worker *
 
 /* ---- a node ------------------------------------------------------------------------------ */
 
+/* Since the last look no worker of it had a turn: nothing of it has changed. */
+static bool is_unchanged(struct sim_process *process)
+{
+    const struct runtime *runtime = process->runtime->runtime;
+    uint64_t turns = 0;
+    bool same;
+
+    for (unsigned i = 0; i < runtime->worker_count; i++)
+        turns += runtime->workers[i]->turn;
+    same = turns == process->checked_turns;
+    process->checked_turns = turns;
+    return same;
+}
+
 static void check_process(struct sim *sim, struct sim_process *process)
 {
     struct sim_node *node = process->owner;
@@ -254,6 +268,10 @@ static void check_process(struct sim *sim, struct sim_process *process)
     struct look look = {.node = process->node};
     int64_t sessions = 0, live;
 
+    if (process->crowd)
+        sim_crowd_check(process->crowd);
+    if (is_unchanged(process))
+        return;
     for (unsigned i = 0; i < runtime->worker_count; i++) {
         const struct local *local = runtime->workers[i]->local;
 
@@ -271,8 +289,6 @@ static void check_process(struct sim *sim, struct sim_process *process)
     if (process->node->handshakes_in < 0 || process->node->connections < 0)
         sim_fail(sim, node, "sums", "a node counts %lld handshakes and %lld connections",
                  (long long)process->node->handshakes_in, (long long)process->node->connections);
-    if (process->crowd)
-        sim_crowd_check(process->crowd);
 }
 
 void sim_check_turn(void *argument, struct worker *worker)

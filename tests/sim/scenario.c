@@ -74,7 +74,7 @@ const struct sim_scenario sim_scenarios[] = {
         .flows = 2,
         .pause_ns = 2000000,
         .echo = 1,
-        .rounds = 200,
+        .rounds = 100,
         .workers_max = 1,
     },
     {

@@ -114,6 +114,7 @@ struct sim_process {
     bool stranded;           /* its host went down */
     bool closed;
     bool due;                /* on the list of those with events */
+    uint64_t checked_turns;
     unsigned requests;       /* connects and opens that are not answered */
     unsigned flows;
     struct sim_process *next;
