@@ -7,6 +7,7 @@
 #include "crypto/x25519.h"
 #include "net/multistream.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 static void free_crypto(struct local *local)
@@ -60,6 +61,17 @@ struct local *local_current(void)
     struct worker *worker = worker_current();
 
     return worker != NULL ? worker_local(worker) : NULL;
+}
+
+void local_reviewed(struct local *local, bool youngest)
+{
+    local->reviewed++;
+    if (!youngest || local->handshakes != NULL || local->reviewed < LOCAL_TRIM_CONNECTIONS)
+        return;
+    local->reviewed = 0;
+#ifdef __GLIBC__
+    (void)malloc_trim(0); /* else the heap does as it does */
+#endif
 }
 
 bool local_handshake_allowed(struct local *local)

@@ -19,6 +19,7 @@ enum local_limits {
     LOCAL_SLICES_KEPT = 16384,  /* idle queue entries; 0.5 MiB */
     LOCAL_BUFFERS_KEPT = 1024,  /* idle handles of lent buffers */
     LOCAL_NEGOTIATIONS_KEPT = 512,
+    LOCAL_TRIM_CONNECTIONS = 128, /* that leave a megabyte of holes; fewer are not worth a walk over the heap */
 };
 
 struct local {
@@ -35,6 +36,7 @@ struct local {
     struct session_handshake *handshakes; /* under way on this worker */
     size_t handshake_count;
     struct interfaces *interfaces;        /* of the nodes with their home here; the first watches for all */
+    uint32_t reviewed;          /* connections since the heap was last trimmed */
     uint64_t handshake_turn;    /* the turn that handshake_ns counts in */
     uint64_t handshake_ns;
 };
@@ -45,6 +47,10 @@ void local_free(struct worker *worker, void *local);
 
 /* The local of the worker that is running on this thread, or NULL. */
 struct local *local_current(void);
+
+/* A connection is no longer new; `youngest`: none came after it.  When that were
+ * many, what their handshakes had of the heap goes back to the system. */
+void local_reviewed(struct local *local, bool youngest);
 
 /* True while this turn has time left for handshakes ("Fair turns"). */
 bool local_handshake_allowed(struct local *local);

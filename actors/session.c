@@ -395,15 +395,18 @@ void session_measure(struct session *session)
     yamux_ping(&session->yamux, session->pinged_ns);
 }
 
-enum { KEEP_ALIVE_BEATS = 64 }; /* of an interval: a worker that wakes asks all whose time has come by then */
+enum {
+    KEEP_ALIVE_BEATS = 1024,    /* of an interval: a worker that wakes asks the ten of ten thousand that are due */
+    KEEP_ALIVE_LEAD_BEATS = 16, /* of who was dialled: half a second, so that its ping comes before the other's goes */
+};
 
-/* The beat at or after `due_ns`.  Who was dialled asks one beat sooner: were both
- * to ask at the same time, each would be asked in vain. */
+/* The beat at or after `due_ns`.  Were both ends to ask, each would be asked in
+ * vain. */
 static uint64_t beat(const struct session *session, uint64_t due_ns, uint64_t beat_ns)
 {
-    if (beat_ns == 0)
-        return due_ns;
-    return (due_ns + beat_ns - 1) / beat_ns * beat_ns + (session->flags & SESSION_INITIATOR ? beat_ns : 0);
+    uint64_t lead = session->flags & SESSION_INITIATOR ? KEEP_ALIVE_LEAD_BEATS : 0;
+
+    return beat_ns == 0 ? due_ns : ((due_ns + beat_ns - 1) / beat_ns + lead) * beat_ns;
 }
 
 static uint64_t keep_alive_deadline(const struct session *session)
@@ -475,6 +478,7 @@ static void review(struct session *session, uint64_t now_ns)
         return;
     session->flags &= ~(uint32_t)SESSION_UNREVIEWED;
     registry_review(session->node->registry, &session->peer);
+    local_reviewed(session->local, session == session->local->sessions);
 }
 
 static uint64_t phase_deadline(const struct session *session)
