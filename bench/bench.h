@@ -18,6 +18,7 @@ enum bench_limits {
     BENCH_COUNT_MAX = 100000000, /* messages that take seconds */
     BENCH_PARALLEL_MAX = 1000,   /* threads; a node and a socket each */
     BENCH_WORKERS_MAX = 64,      /* of a runtime */
+    BENCH_NODES_MAX = 256,       /* of a process that listen: their addresses are words of one line */
     BENCH_SPIN_US = 30,          /* that ours looks around, unless told otherwise */
     BENCH_SPIN_US_MAX = 1000,
     BENCH_CPU_MAX = 1023,        /* of a cpu_set_t */
@@ -29,6 +30,7 @@ struct bench_options {
     unsigned count;         /* handshakes, connections, pings, as the row has it */
     unsigned parallel;
     unsigned workers;       /* of a program that serves */
+    unsigned nodes;         /* of the same: that listen */
     unsigned spin_us;       /* of the same */
     const char *host;       /* that it listens on */
     int pin;                /* the CPU that it stays on; -1: any */

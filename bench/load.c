@@ -16,7 +16,7 @@ static const struct load_work works[] = {
     {"rtt", LOAD_KEY_RATE | LOAD_KEY_LOAD | TIMED, 32, true, load_requests},
     {"rr", LOAD_KEY_CONNECTIONS | LOAD_KEY_SIZE | LOAD_KEY_RATE | TIMED, 32, true, load_requests},
     {"streams", LOAD_KEY_INFLIGHT | LOAD_KEY_SIZE | TIMED, 1024, true, load_streams},
-    {"idle", LOAD_KEY_CONNECTIONS | TIMED, 1, false, load_idlers},
+    {"idle", LOAD_KEY_CONNECTIONS | LOAD_KEY_NODES | TIMED, 1, false, load_idlers},
     {"storm", LOAD_KEY_CONNECTIONS, 1, true, load_storm},
     {"fanout", LOAD_KEY_CONNECTIONS | LOAD_KEY_SIZE | TIMED, 1024, true, load_fanout},
 };
@@ -33,6 +33,7 @@ static const struct number {
 } numbers[] = {
     {"connections", LOAD_KEY_CONNECTIONS, 1, LOAD_CONNECTIONS_MAX, true},
     {"streams", LOAD_KEY_STREAMS, 1, LOAD_STREAMS_MAX, true},
+    {"nodes", LOAD_KEY_NODES, 1, LOAD_CONNECTIONS_MAX, true},
     {"parallel", LOAD_KEY_PARALLEL, 1, LOAD_CONNECTIONS_MAX, true},
     {"inflight", LOAD_KEY_INFLIGHT, 1, LOAD_STREAMS_MAX, true},
     {"size", LOAD_KEY_SIZE, 1, LOAD_SIZE_BYTES_MAX, true},
@@ -51,6 +52,9 @@ static void set_number(struct load_request *request, unsigned key, double value)
         break;
     case LOAD_KEY_STREAMS:
         request->streams = (uint32_t)value;
+        break;
+    case LOAD_KEY_NODES:
+        request->nodes = (uint32_t)value;
         break;
     case LOAD_KEY_PARALLEL:
         request->parallel = (uint32_t)value;
@@ -266,6 +270,8 @@ static void put_figures(struct load *load, json_t *fields)
     json_object_set_new(fields, "seconds", json_real((double)(load->end_ns - load->begin_ns) / 1e9));
     if (load->setup_s > 0)
         json_object_set_new(fields, "setupSeconds", json_real(load->setup_s));
+    if (load->fixed_bytes > 0)
+        json_object_set_new(fields, "fixedBytes", json_real(load->fixed_bytes));
     if (load->request.work->latency)
         put_latency(fields, &sum->latency_ns);
     if (sum->units == 0 && load->unit_error != 0)

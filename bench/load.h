@@ -55,6 +55,7 @@ enum load_key {
     LOAD_KEY_WARM = 1 << 8,
     LOAD_KEY_SECONDS = 1 << 9,
     LOAD_KEY_DISTINCT = 1 << 10,
+    LOAD_KEY_NODES = 1 << 11,
 };
 
 struct load_work {
@@ -68,7 +69,7 @@ struct load_work {
 struct load_request {
     const struct load_work *work;
     const char *address;
-    uint32_t connections, streams, parallel, inflight, size;
+    uint32_t connections, streams, parallel, inflight, size, nodes;
     enum load_direction direction;
     bool upload;   /* `load=1` */
     bool distinct; /* a new node for each connection */
@@ -118,6 +119,7 @@ struct load {
     uint32_t up, lost;           /* connections, by the events taken so far */
     uint64_t begin_ns, end_ns;
     double setup_s;              /* of `idle` */
+    double fixed_bytes;          /* of `idle` with `nodes`: what process and nodes took before the first connection */
     /* Who takes the nodes' events; and, with a rate, who starts what is due by
      * `now_ns` and tells when the next unit is.  On the command's thread. */
     void (*on_event)(struct load_node *node, const struct p2p_event *event);
@@ -183,6 +185,7 @@ bool load_requests(struct load *load); /* rtt, rr */
 bool load_streams(struct load *load);
 bool load_handshakes(struct load *load);
 bool load_idlers(struct load *load);
+bool load_mesh(struct load *load);     /* idle with nodes=, by load_idlers() */
 bool load_storm(struct load *load);
 bool load_fanout(struct load *load);
 /* One upload over the first connection, that nobody counts. */

@@ -114,6 +114,8 @@ bool load_idlers(struct load *load)
 {
     uint64_t begin_ns;
 
+    if (load->request.nodes > 0)
+        return load_mesh(load);
     if (!load_make(load, load->request.connections))
         return false;
     begin_ns = bench_now_ns();

@@ -82,6 +82,7 @@ static const struct argp_option option_list[] = {
     {"driver", 'd', "uring|epoll", 0, "of our nodes", 0},
     {"workers", 'w', "N", OPTION_HIDDEN, "of `serve`, and of each of its loads (default 1)", 0},
     {"spin", 'S', "US", OPTION_HIDDEN, "that it looks around before it sleeps (default 30)", 0},
+    {"nodes", 'n', "N", OPTION_HIDDEN, "of `serve`: that listen (default 1)", 0},
     {"host", 'H', "IP", OPTION_HIDDEN, "that `serve` listens on (default 127.0.0.1)", 0},
     {"pin", 'P', "CPU", OPTION_HIDDEN, "that `serve` stays on", 0},
     {"json", 'j', NULL, 0, "a line of JSON a row", 0},
@@ -144,6 +145,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         break;
     case 'S':
         options->spin_us = number(state, "spin", argument, 0, BENCH_SPIN_US_MAX);
+        break;
+    case 'n':
+        options->nodes = number(state, "nodes", argument, 1, BENCH_NODES_MAX);
         break;
     case 'H':
         options->host = argument;
@@ -209,7 +213,7 @@ int main(int argc, char **argv)
         "its results, `rows` tells what it measures, `limits` measures the references only.  `perf` keeps the libp2p "
         "project's contract of that name.  The others measure one thing, beside a reference of the same run, with the "
         "options above; --quick is `run --quick`.", NULL, NULL, NULL};
-    struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50, .workers = 1,
+    struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50, .workers = 1, .nodes = 1,
                                           .spin_us = BENCH_SPIN_US, .host = "127.0.0.1", .pin = -1}};
     bool found;
     int status = run_command(argc, argv, &found);

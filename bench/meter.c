@@ -107,4 +107,6 @@ void meter_read(const struct meter *meter, struct meter_reading *out)
         out->loopback_bytes = strtod(line, NULL);
     if (find_line("/proc/meminfo", "Slab:", line, sizeof(line)))
         out->slab_bytes = strtod(line, NULL) * 1024;
+    if (find_line("/proc/meminfo", "PageTables:", line, sizeof(line)))
+        out->slab_bytes += strtod(line, NULL) * 1024;
 }

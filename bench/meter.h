@@ -27,7 +27,7 @@ struct meter_reading {
     double foreign_s;      /* CPU of visible processes that are not ours, and of their dead children */
     double steal_s;
     double loopback_bytes; /* of this network namespace */
-    double slab_bytes;     /* the kernel's objects, all of them */
+    double slab_bytes;     /* the kernel's objects, all of them, and page tables */
 };
 
 void meter_add(struct meter *meter, pid_t pid);

@@ -68,7 +68,7 @@ static const struct plan_row rows[] = {
     {"idle-500", "500 idle connections", IDLE(500, 30), .quick = true, .pairs = PLAN_KEPT},
     {"idle-1000", "1,000 idle connections", IDLE(1000, 30), .pairs = PLAN_KEPT},
     {"idle-10000", "10,000 idle connections", IDLE(10000, 60), .pairs = PLAN_KEPT},
-    {"idle-100000", "100,000 idle connections", IDLE(100000, 60), .pairs = PLAN_OURS},
+    {"idle-100000", "100,000 idle connections of 780 nodes a side", IDLE(100000, 60), .nodes = 130, .pairs = PLAN_OURS},
 
     {"storm-1000", "1,000 dials at once", .work = PLAN_STORM, .connections = 1000, .pairs = PLAN_SELF},
     {"storm-200", "200 dials at once", .work = PLAN_STORM, .connections = 200, .quick = true, .pairs = PLAN_SELF},
@@ -207,11 +207,15 @@ static unsigned processes(unsigned connections, unsigned most)
 
 unsigned plan_diallers(const struct plan_row *row)
 {
+    if (row->nodes > 0) /* one connection of each two */
+        return processes(row->connections, row->nodes * row->nodes);
     return processes(row->connections, PLAN_DIALLER_CONNECTIONS_MAX);
 }
 
 unsigned plan_listeners(const struct plan_row *row)
 {
+    if (row->nodes > 0)
+        return plan_diallers(row);
     return processes(row->connections, PLAN_LISTENER_CONNECTIONS_MAX);
 }
 
@@ -236,6 +240,7 @@ void plan_keys(char *out, size_t size, const struct plan_row *row, const struct 
 
     *out = '\0';
     append(out, size, "connections", plan_connections(row, index));
+    append(out, size, "nodes", row->nodes);
     append(out, size, "streams", row->streams);
     append(out, size, "parallel", row->parallel);
     append(out, size, "inflight", row->inflight);

@@ -47,6 +47,7 @@ struct plan_row {
     enum plan_work work;
     unsigned pairs;
     unsigned connections, streams, parallel, inflight, size;
+    unsigned nodes;          /* idle: of each process, each connected to all of another process; 0: one a connection */
     const char *direction;
     double rate;
     bool load;               /* rtt: with an upload beside it */

@@ -16,6 +16,8 @@ struct cast {
     const struct runner_request *request;
     struct side *listeners[PLAN_PROCESSES_MAX], *diallers[PLAN_PROCESSES_MAX];
     unsigned listener_count, dialler_count;
+    struct side_spec listener_spec; /* of a row with `nodes` */
+    char listener_command[8192];
     struct meter meter;
     struct calls listener_calls, dialler_calls;
 };
@@ -50,11 +52,25 @@ static bool start_sides(struct cast *cast, struct side **out, unsigned *count, u
     return true;
 }
 
+/* Ours take the number of nodes as an option. */
+static const struct side_spec *listener_spec(struct cast *cast)
+{
+    const struct side_spec *spec = cast->request->listener;
+
+    if (cast->request->row->nodes == 0)
+        return spec;
+    snprintf(cast->listener_command, sizeof(cast->listener_command), "%s --nodes %u", spec->command,
+             cast->request->row->nodes);
+    cast->listener_spec = *spec;
+    cast->listener_spec.command = cast->listener_command;
+    return &cast->listener_spec;
+}
+
 static bool start_cast(struct cast *cast, struct side_text *error)
 {
     const struct runner_request *request = cast->request;
 
-    return start_sides(cast, cast->listeners, &cast->listener_count, plan_listeners(request->row), request->listener,
+    return start_sides(cast, cast->listeners, &cast->listener_count, plan_listeners(request->row), listener_spec(cast),
                        "listener", error) &&
            start_sides(cast, cast->diallers, &cast->dialler_count, plan_diallers(request->row), request->dialler,
                        "dialler", error);
@@ -109,8 +125,9 @@ static double patience_s(const struct runner_request *request)
 static bool tell_dialler(struct cast *cast, unsigned index, bool hold, struct side_text *error)
 {
     const struct runner_request *request = cast->request;
-    const char *address = cast->listeners[index % cast->listener_count]->address;
-    char line[SIDE_ADDRESS_BYTES + 512], keys[256];
+    const struct side *listener = cast->listeners[index % cast->listener_count];
+    const char *address = request->row->nodes > 0 ? listener->addresses : listener->address;
+    char line[SIDE_ADDRESSES_BYTES + 512], keys[256];
 
     plan_keys(keys, sizeof(keys), request->row, request->mode, index);
     if (hold)
@@ -307,20 +324,37 @@ static void set_work(struct runner_result *result, const struct runner_request *
     set_latencies(result, measured);
 }
 
+/* What the diallers took before the first connection, with the nodes where these
+ * are not one a connection. */
+static double fixed_bytes(const struct measured *measured)
+{
+    double bytes = 0;
+
+    for (unsigned i = 0; i < measured->answer_count; i++)
+        bytes += is_figure(measured->answers[i], "fixedBytes") ? number(measured->answers[i], "fixedBytes") : 0;
+    return bytes > 0 ? bytes : measured->start.diallers.rss_anon_bytes;
+}
+
 static void set_idle(struct runner_result *result, const struct runner_request *request,
                      const struct measured *measured)
 {
     const struct moment *start = &measured->start, *begin = &measured->begin, *end = &measured->end;
     double seconds = end->at_s - begin->at_s, connections = request->row->connections, setup_s = 0;
     double listening = end->listeners.rss_anon_bytes - start->listeners.rss_anon_bytes;
-    double dialling = end->diallers.rss_anon_bytes - start->diallers.rss_anon_bytes;
+    double dialling = end->diallers.rss_anon_bytes - fixed_bytes(measured);
+    bool many = request->row->nodes > 0;
     double kernel = fmax(0, end->machine.slab_bytes - start->machine.slab_bytes);
 
     set(result, "memory", listening / connections);
-    set(result, "memory_dialler", dialling / connections);
+    set(result, many ? "memory_far" : "memory_dialler", dialling / connections);
     set(result, "memory_kernel", kernel / connections);
-    /* Two ends of a connection take the same; that of a dialler has a node besides. */
-    set(result, "memory_pair", (2 * listening + kernel) / connections);
+    /* Two ends of a connection take the same; that of a dialler may have a node besides. */
+    set(result, "memory_pair", ((many ? listening + dialling : 2 * listening) + kernel) / connections);
+    if (many) {
+        set(result, "memory_all", (listening + dialling + kernel) / 1e9);
+        set(result, "memory_fixed", (start->listeners.rss_anon_bytes + fixed_bytes(measured)) / 1e6 /
+                                        (plan_listeners(request->row) + plan_diallers(request->row)));
+    }
     set(result, "cpu_idle", (end->listeners.cpu_s - begin->listeners.cpu_s) / seconds * 100 / (connections / 100));
     if (request->apart) /* nothing but our programs talks over this loopback */
         set(result, "traffic",

@@ -20,7 +20,7 @@
  * its commands, the line `heap` is answered by the number of heap calls so far. */
 
 enum serve_limits {
-    LINE_BYTES_MAX = 4096,
+    LINE_BYTES_MAX = 32768, /* 256 addresses */
     WORDS_MAX = 64,
     COMMANDS_MAX = 64, /* at a time */
     EVENTS_MS = 100,   /* between two looks at the listening node's events */
@@ -42,7 +42,9 @@ struct input {
 };
 
 static struct serve serve;
-static struct p2p_runtime *runtime; /* of the listening node */
+static struct p2p_runtime *runtime; /* of the listening nodes */
+static struct p2p_node *listening[BENCH_NODES_MAX]; /* the first is serve.listening */
+static unsigned listening_count;
 static struct command *commands;
 
 /* ---- Answers ---------------------------------------------------------------------- */
@@ -207,15 +209,17 @@ static bool read_more(struct input *input)
     return true;
 }
 
-/* Nobody needs the listening node's events, but they shall not pile up.  So they
+/* Nobody needs the listening nodes' events, but they shall not pile up.  So they
  * are taken now and then, and a storm of them wakes nobody more often. */
 static bool take_events(void)
 {
     struct p2p_event event;
     bool some = false;
 
-    while (p2p_node_next_event(serve.listening, &event) == 0)
-        some = true;
+    for (unsigned i = 0; i < listening_count; i++) {
+        while (p2p_node_next_event(listening[i], &event) == 0)
+            some = true;
+    }
     return some;
 }
 
@@ -230,7 +234,8 @@ static void take_commands(int signals)
 
     node_check(waits[2].fd, "descriptor of events"); /* without it events would pile up unseen */
     for (;;) {
-        if (poll(waits, some ? 2 : 3, some ? EVENTS_MS : -1) < 0)
+        /* The first wakes us; the others' are seen when its are, or soon. */
+        if (poll(waits, some ? 2 : 3, some ? EVENTS_MS : listening_count > 1 ? 10 * EVENTS_MS : -1) < 0)
             continue;
         if (waits[1].revents != 0 || (waits[0].revents != 0 && !read_more(&input)))
             return;
@@ -266,8 +271,6 @@ static void raise_descriptors(void)
 static void start_listening(const struct bench_options *options)
 {
     struct p2p_error_text text = {""};
-    struct p2p_address address;
-    size_t count = 0;
 
     serve.workers = options->workers;
     serve.spin_us = options->spin_us;
@@ -275,18 +278,26 @@ static void start_listening(const struct bench_options *options)
     if (serve.ending < 0)
         bench_die("eventfd: %s", strerror(errno));
     if (p2p_runtime_new(&runtime, serve.workers, true, P2P_DRIVER_AUTO, &text) != 0 ||
-        p2p_runtime_set_spin_us(runtime, serve.spin_us) != 0 ||
-        node_try(&serve.listening, runtime, options->host, &text) != 0)
+        p2p_runtime_set_spin_us(runtime, serve.spin_us) != 0)
         bench_die("%s", text.text);
-    node_check(p2p_node_addresses(serve.listening, &address, 1, &count), "addresses");
-    printf("%s\nready\n", address.text);
+    while (listening_count < options->nodes) {
+        struct p2p_address address;
+        size_t count = 0;
+
+        if (node_try(&listening[listening_count], runtime, options->host, &text) != 0)
+            bench_die("%s", text.text);
+        node_check(p2p_node_addresses(listening[listening_count++], &address, 1, &count), "addresses");
+        puts(address.text);
+    }
+    serve.listening = listening[0];
+    puts("ready");
     fflush(stdout);
 }
 
 int bench_serve(const struct bench_options *options)
 {
     uint64_t one = 1;
-    int signals = block_signals(), error;
+    int signals = block_signals(), error = 0;
 
     if (signals < 0)
         bench_die("signalfd: %s", strerror(errno));
@@ -297,8 +308,10 @@ int bench_serve(const struct bench_options *options)
     take_commands(signals);
     (void)!write(serve.ending, &one, sizeof(one)); /* loads end early */
     (void)join(true);
-    error = p2p_node_close(serve.listening, 5000);
-    p2p_node_free(serve.listening);
+    for (unsigned i = 0; i < listening_count; i++)
+        error |= p2p_node_close(listening[i], 5000);
+    for (unsigned i = 0; i < listening_count; i++)
+        p2p_node_free(listening[i]);
     p2p_runtime_free(runtime);
     close(serve.ending);
     close(signals);

@@ -200,6 +200,16 @@ static bool wait_output(struct side *const *sides, size_t count, double until_s)
     return true;
 }
 
+static void add_address(struct side *side, const char *line)
+{
+    size_t length = strlen(side->addresses);
+
+    if (length == 0)
+        snprintf(side->address, sizeof(side->address), "%.*s", SIDE_ADDRESS_BYTES - 1, line);
+    if (length + strlen(line) + 2 <= sizeof(side->addresses))
+        snprintf(side->addresses + length, sizeof(side->addresses) - length, "%s%s", length > 0 ? "," : "", line);
+}
+
 static bool wait_ready(struct side *side, struct side_text *error)
 {
     char line[SIDE_LINE_BYTES_MAX + 1];
@@ -208,8 +218,8 @@ static bool wait_ready(struct side *side, struct side_text *error)
 
     for (;;) {
         while ((taken = take_line(side, line)) > 0 && strcmp(line, "ready") != 0) {
-            if (line[0] == '/' && side->address[0] == '\0')
-                snprintf(side->address, sizeof(side->address), "%.*s", SIDE_ADDRESS_BYTES - 1, line);
+            if (line[0] == '/')
+                add_address(side, line);
         }
         if (taken > 0 && side->address[0] != '\0')
             return true;
@@ -262,7 +272,7 @@ void side_stop(struct side *side)
 
 bool side_tell(struct side *side, const char *line, struct side_text *error)
 {
-    char text[SIDE_ADDRESS_BYTES + 1024];
+    char text[SIDE_ADDRESSES_BYTES + 1024];
     int length = snprintf(text, sizeof(text), "%s\n", line);
 
     if (length < (int)sizeof(text) && write(side->in, text, (size_t)length) == length) /* a pipe takes it whole */

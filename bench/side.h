@@ -16,6 +16,7 @@ enum side_limits {
     SIDE_STDERR_BYTES_MAX = 1 << 20,
     SIDE_TAIL_BYTES = 600,        /* of its standard error, shown when it fails */
     SIDE_ADDRESS_BYTES = 1024,
+    SIDE_ADDRESSES_BYTES = 24576, /* of a program with 256 nodes */
     SIDE_READY_S_MAX = 30,
 };
 
@@ -41,7 +42,8 @@ struct side {
     int err;              /* a file of its standard error, or -1 */
     bool ended;           /* its output is closed */
     size_t fill;
-    char address[SIDE_ADDRESS_BYTES];
+    char address[SIDE_ADDRESS_BYTES];       /* the first */
+    char addresses[SIDE_ADDRESSES_BYTES];   /* all, with commas between them */
     char buffer[SIDE_LINE_BYTES_MAX];
 };
 

@@ -146,11 +146,16 @@ TEST(Plan, ManyConnectionsAreDealtToSeveralProcesses)
             most = std::max(most, plan_connections(&row, i));
         }
         EXPECT_EQ(sum, row.connections) << row.name;
-        EXPECT_LE(most, unsigned{PLAN_DIALLER_CONNECTIONS_MAX}) << row.name;
+        EXPECT_LE(most, row.nodes > 0 ? unsigned{PLAN_LISTENER_CONNECTIONS_MAX}
+                                      : unsigned{PLAN_DIALLER_CONNECTIONS_MAX}) << row.name;
         EXPECT_LE(row.connections, plan_listeners(&row) * PLAN_LISTENER_CONNECTIONS_MAX) << row.name;
     }
     EXPECT_EQ(plan_diallers(plan_find("rr-32-100")), 1u);
-    EXPECT_EQ(plan_listeners(plan_find("idle-100000")), 6u);
+    const struct plan_row *mesh = plan_find("idle-100000");
+    EXPECT_EQ(plan_listeners(mesh), 6u);
+    EXPECT_EQ(plan_diallers(mesh), 6u) << "each has a process of the other side for itself";
+    for (unsigned i = 0; i < 6; i++)
+        EXPECT_LE(plan_connections(mesh, i), mesh->nodes * mesh->nodes) << "no two nodes have two";
 }
 
 TEST(Plan, PeersMayNotTakeOurNames)

@@ -49,7 +49,7 @@ struct Json {
 class Program
 {
 public:
-    std::string address;
+    std::string address, addresses; /* the last of them; all, with commas between them */
 
     explicit Program(std::vector<std::string> more = {})
     {
@@ -70,8 +70,10 @@ public:
         }
         close(in[0]), close(out[1]);
         to = fdopen(in[1], "w"), from = fdopen(out[0], "r");
-        for (std::string text = line(); text != "ready" && !feof(from); text = line())
+        for (std::string text = line(); text != "ready" && !feof(from); text = line()) {
             address = text;
+            addresses += (addresses.empty() ? "" : ",") + text;
+        }
     }
 
     ~Program()
@@ -336,6 +338,18 @@ TEST_P(ServeTest, HoldsConnections)
     Json told = expect_work("idle", "connections=100", false);
     EXPECT_EQ(told.number("units"), 100);
     EXPECT_GT(told.number("setupSeconds"), 0);
+}
+
+TEST_P(ServeTest, HoldsConnectionsBetweenManyNodes)
+{
+    Program many({"--driver", GetParam(), "--nodes", "3"});
+    Json told = dialler.load("idle " + many.addresses + " nodes=4 connections=12 warm=0 seconds=0.1");
+    EXPECT_EQ(told.number("units"), 12) << told.all();
+    EXPECT_EQ(told.number("failed"), 0);
+    EXPECT_GT(told.number("fixedBytes"), 0);
+    EXPECT_GT(told.number("setupSeconds"), 0);
+    Json refused = dialler.load("idle " + many.addresses + " nodes=4 connections=13 warm=0 seconds=0.1");
+    EXPECT_FALSE(refused.ok()) << "of each two nodes, one";
 }
 
 TEST_P(ServeTest, DialsAllAtOnce)
