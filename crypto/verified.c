@@ -41,7 +41,7 @@ static void put(struct sha256 *sha, const uint8_t *data, size_t length)
 static struct digest digest_of(const struct public_key *key, const uint8_t *message, size_t length,
                                const uint8_t *signature, size_t signature_length)
 {
-    struct digest digest;
+    struct digest digest = {{0}};
     struct sha256 sha;
 
     sha256_init(&sha);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+/* NOLINTBEGIN(bugprone-signal-handler): a process that is done for tells what it still can */
+
 struct sim *sim_current;
 
 static void hash_bytes(struct sim *sim, const char *bytes, size_t length)
@@ -25,7 +27,7 @@ static void trace_instant(struct sim *sim, const struct sim_node *node, const ch
     size_t length = 0;
 
     for (; line[length] && length < sizeof(name) - 1; length++)
-        name[length] = line[length] == '"' || line[length] == '\\' || (uint8_t)line[length] < 32 ? ' ' : line[length];
+        name[length] = strchr("\"\\", line[length]) || (uint8_t)line[length] < 32 ? ' ' : line[length];
     name[length] = '\0';
     fprintf(sim->trace, ",\n{\"name\":\"%s\",\"ph\":\"i\",\"s\":\"p\",\"ts\":%.3f,\"pid\":%u,\"tid\":0}", name,
             (double)(sim_now(sim) - sim->begin_ns) / 1000, node ? node->index + 1 : 0);
@@ -168,3 +170,5 @@ void sim_catch_signals(void)
     for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         signal(signals[i], on_signal);
 }
+
+/* NOLINTEND(bugprone-signal-handler) */

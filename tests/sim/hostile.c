@@ -5,6 +5,7 @@
 #include "runtime/worker.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ struct hostile {
 
 static struct sim *sim_of(const struct hostile *hostile)
 {
+    assert(hostile->node);
     return hostile->node->sim;
 }
 

@@ -112,7 +112,7 @@ static uint64_t node_connections(const struct look *look)
 static const struct limit node_limits[] = {
     {"windows of a node", node_windows, 0},
     {"NODE_PENDING_HANDSHAKES", node_handshakes, NODE_PENDING_HANDSHAKES},
-    {"connections of a node", node_connections, SIM_NODES_MAX * 4},
+    {"connections of a node", node_connections, UINT64_C(4) * SIM_NODES_MAX},
 };
 
 static void check_limits(struct sim *sim, struct sim_node *node, const struct look *look, const struct limit *limits,

@@ -384,8 +384,8 @@ static void check_connect(struct sim *sim, struct sim_node *node, uint64_t reque
     if (!waits)
         return;
     /* It may have been frozen meanwhile. */
-    if (node->frozen || sim_now(sim) - node->trouble_ns < 2 * CONNECT_TIMEOUT_MS * 1000000ull) {
-        sim_after(sim, CONNECT_TIMEOUT_MS * 1000000ull, node, check_connect, request);
+    if (node->frozen || sim_now(sim) - node->trouble_ns < UINT64_C(2000000) * CONNECT_TIMEOUT_MS) {
+        sim_after(sim, UINT64_C(1000000) * CONNECT_TIMEOUT_MS, node, check_connect, request);
         return;
     }
     sim_fail(sim, node, "answered once", "connect to node %u: no answer within its time-out of %u ms", peer,
@@ -408,7 +408,7 @@ static void connect_to(struct sim_node *node, struct sim_node *to)
     sim->connects++;
     node->process->requests++;
     node->peers[to->index].connect_request = request;
-    sim_after(sim, CONNECT_TIMEOUT_MS * 1000000ull + CONNECT_GRACE_NS, node, check_connect, request);
+    sim_after(sim, UINT64_C(1000000) * CONNECT_TIMEOUT_MS + CONNECT_GRACE_NS, node, check_connect, request);
 }
 
 void sim_node_seek(struct sim *sim, struct sim_node *node, uint64_t generation)

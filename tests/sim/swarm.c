@@ -98,7 +98,7 @@ static void start(struct job *job, const struct sim_case *what)
 /* Until it ends: a report is longer than a pipe may hold. */
 static void read_report(struct job *job)
 {
-    char rest[4096];
+    char rest[4096] = {0};
     ssize_t count;
 
     while ((count = read(job->out, job->length < REPORT_BYTES - 1 ? job->report + job->length : rest,
@@ -280,7 +280,7 @@ static bool try(struct sim_case *best, struct sim_case tried, const char *invari
 
 static bool shrink_once(struct sim_case *best, const char *invariant)
 {
-    struct sim_case tried = *best;
+    struct sim_case tried;
     bool any = false;
 
     for (unsigned i = 0; i < sizeof(sim_fault_names) / sizeof(sim_fault_names[0]); i++) {
