@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define FITS 0.9 /* of what is needed is enough: the estimate is no better */
+
 struct campaign {
     const struct campaign_options *options;
     bool apart;
@@ -185,15 +187,15 @@ static bool affordable(const struct campaign *campaign, double run_s)
     return (campaign->planned_s - campaign->done_s + run_s) * slowness(campaign) < left_s(campaign);
 }
 
-/* Where not all runs will fit, each row has fewer: that says more than none of the
- * last ones. */
+/* Where not all runs will fit, by more than can be known beforehand, each row has
+ * fewer: that says more than none of the last ones. */
 static unsigned affordable_runs(const struct campaign *campaign, const struct plan_row *row)
 {
     unsigned runs = plan_runs(row, &campaign->options->mode);
     double needed_s = (campaign->planned_s - campaign->done_s) * slowness(campaign);
     double part = needed_s > 0 ? left_s(campaign) / needed_s : 1;
 
-    if (part >= 1)
+    if (part >= FITS)
         return runs;
     return part * runs > 1 ? (unsigned)(part * runs) : 1;
 }
