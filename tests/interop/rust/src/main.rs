@@ -22,6 +22,7 @@ struct Options {
     key: String,
     security: String,
     host: String,
+    signed_records: bool, // in identify: not the library's default, and a signature for each connection
 }
 
 struct Program {
@@ -31,7 +32,12 @@ struct Program {
 }
 
 fn options() -> Option<Options> {
-    let mut options = Options { key: "ed25519".into(), security: "noise".into(), host: "127.0.0.1".into() };
+    let mut options = Options {
+        key: "ed25519".into(),
+        security: "noise".into(),
+        host: "127.0.0.1".into(),
+        signed_records: std::env::var_os("INTEROP_SIGNED_RECORDS").is_some(),
+    };
     let mut args = std::env::args().skip(1);
     if args.next()? != "listen" {
         return None;

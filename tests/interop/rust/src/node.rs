@@ -77,11 +77,13 @@ pub fn new_swarm(
     ping_interval: Duration,
 ) -> Result<Swarm<Behaviour>> {
     let tcp = tcp::Config::default().listen_backlog(ACCEPT_BACKLOG);
+    let version = "/interop/1.0.0".into();
+    let signed = options.signed_records;
     let behaviour = move |key: &Keypair| Behaviour {
-        identify: identify::Behaviour::new(identify::Config::new_with_signed_peer_record(
-            "/interop/1.0.0".into(),
-            key,
-        )),
+        identify: identify::Behaviour::new(match signed {
+            true => identify::Config::new_with_signed_peer_record(version, key),
+            false => identify::Config::new(version, key.public()),
+        }),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(ping_interval)),
         streams: streams::Behaviour::new(offered),
     };
