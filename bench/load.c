@@ -88,8 +88,10 @@ static bool parse_number(struct load *load, const struct number *number, const c
     char *end;
     double value = strtod(text, &end);
 
-    if (*text == '\0' || *end != '\0' || !(value >= number->least && value <= number->most) ||
-        (number->whole && value != floor(value)))
+    if (*text != '\0' && *end == '\0' && value > number->most)
+        return load_fail(load, "cannot: %s goes to %g", number->name, number->most);
+    if (*text == '\0' || *end != '\0' || !(value >= number->least) || (number->whole && value != floor(value)) ||
+        (number->key == LOAD_KEY_SECONDS && value == 0))
         return load_fail(load, "%s takes %s from %g to %g, not '%s'", number->name,
                          number->whole ? "whole numbers" : "numbers", number->least, number->most, text);
     set_number(&load->request, number->key, value);
@@ -250,10 +252,13 @@ static void put_latency(json_t *fields, const struct histogram *latency_ns)
         double part;
     } parts[] = {{"p50Us", 0.5}, {"p90Us", 0.9}, {"p99Us", 0.99}, {"p999Us", 0.999}};
 
+    bool any = latency_ns->count > 0;
+
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         json_object_set_new(fields, parts[i].name,
-                            json_real((double)histogram_percentile(latency_ns, parts[i].part) / 1000));
-    json_object_set_new(fields, "maxUs", json_real((double)latency_ns->most / 1000));
+                            any ? json_real((double)histogram_percentile(latency_ns, parts[i].part) / 1000)
+                                : json_null());
+    json_object_set_new(fields, "maxUs", any ? json_real((double)latency_ns->most / 1000) : json_null());
 }
 
 static void put_figures(struct load *load, json_t *fields)
@@ -274,8 +279,8 @@ static void put_figures(struct load *load, json_t *fields)
         json_object_set_new(fields, "fixedBytes", json_real(load->fixed_bytes));
     if (load->request.work->latency)
         put_latency(fields, &sum->latency_ns);
-    if (sum->units == 0 && load->unit_error != 0)
-        (void)load_fail(load, "no unit was completed: %s", p2p_error_string(load->unit_error));
+    if (sum->failed > 0 && load->unit_error != 0)
+        json_object_set_new(fields, "why", json_string(p2p_error_string(load->unit_error)));
 }
 
 static json_t *answer(struct load *load, bool measured)

@@ -77,6 +77,8 @@ static void take_handshake_event(struct load_node *node, const struct p2p_event 
 
     if (event->type == P2P_EVENT_CONNECTED && event->request == node->attempt) {
         node->connected = true;
+        if (load->peer[0] == '\0')
+            memcpy(load->peer, event->id, sizeof(load->peer));
         open_ping(node);
     } else if (event->type == P2P_EVENT_PEER_IDENTIFIED) {
         node->identified = true;
@@ -96,14 +98,13 @@ static void take_handshake_event(struct load_node *node, const struct p2p_event 
 bool load_handshakes(struct load *load)
 {
     load->polled = load->serve->workers == 1 && load->request.parallel <= NODES_POLLED_MAX;
-    /* Once to see that it can be done. */
-    if (!load_make(load, load->request.parallel) || !load_connect(load))
+    if (!load_make(load, load->request.parallel))
         return false;
     load->on_event = take_handshake_event;
-    for (uint32_t i = 0; i < load->node_count; i++) {
-        if (p2p_node_disconnect(load->nodes[i].node, load->peer) != 0)
-            return load_fail(load, "a connection was lost while others were made");
-    }
+    for (uint32_t i = 0; i < load->node_count; i++)
+        dial(&load->nodes[i]);
+    if (load->error[0] != '\0')
+        return false;
     load_measure(load);
     return true;
 }

@@ -156,20 +156,31 @@ static const struct p2p_stream_callbacks callbacks = {opened, receive, writable,
 
 /* ---- With a rate --------------------------------------------------------------------- */
 
+/* Begins what is due; what a lost connection should have done has failed. */
+static void take_due(struct requests *all, uint64_t now_ns)
+{
+    while (load_phase(all->load) != LOAD_OVER && due_ns(all, all->due) <= now_ns) {
+        struct round *round = &all->rounds[all->due++ % all->load->node_count];
+
+        if (round->ended)
+            load_unit_failed(all->load, P2P_ERR_CONN_CLOSED);
+        else
+            go_on(round, now_ns);
+    }
+}
+
 /* On the worker: begins what is due; at the end, ends what waits for nothing. */
 static void begin_due(struct p2p_stream *stream, void *argument)
 {
     struct requests *all = argument;
     const struct load *load = all->load;
-    uint64_t now_ns = bench_now_ns();
 
     (void)stream;
     for (uint32_t i = 0; load_phase(load) == LOAD_OVER && i < load->node_count; i++) {
         if (!all->rounds[i].busy)
             end(&all->rounds[i]);
     }
-    while (load_phase(load) != LOAD_OVER && due_ns(all, all->due) <= now_ns)
-        go_on(&all->rounds[all->due++ % load->node_count], now_ns);
+    take_due(all, bench_now_ns());
 }
 
 /* A stream that is open, or NULL. */
@@ -192,8 +203,12 @@ static uint64_t start_due(struct load *load, uint64_t now_ns)
     struct requests *all = load->work;
     struct p2p_stream *stream = runner(all);
 
-    if (stream == NULL)
+    if (stream == NULL && load_phase(load) == LOAD_OVER)
         return UINT64_MAX;
+    if (stream == NULL) {
+        take_due(all, now_ns); /* nothing can begin, and no worker minds */
+        return due_ns(all, all->due);
+    }
     if (load_phase(load) != LOAD_OVER && due_ns(all, all->due) > now_ns)
         return due_ns(all, all->due);
     /* In the turn that follows.  If that stream fails in it, another takes us there next time. */

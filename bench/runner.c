@@ -148,12 +148,20 @@ static bool is_figure(const json_t *answer, const char *name)
 
 static bool is_measurement(struct side *side, const json_t *line, struct side_text *error)
 {
+    const char *why = json_string_value(json_object_get(line, "why"));
+    double failed = json_number_value(json_object_get(line, "failed"));
+
     if (!side_accepted(side, line, error))
         return false;
-    if (is_figure(line, "units") && is_figure(line, "seconds") &&
-        json_number_value(json_object_get(line, "seconds")) > 0)
+    if (!is_figure(line, "units") || !is_figure(line, "seconds") ||
+        json_number_value(json_object_get(line, "seconds")) <= 0) {
+        side_blame(side, error, "its answer lacks units or seconds");
+        return false;
+    }
+    if (json_number_value(json_object_get(line, "units")) > 0 || failed == 0)
         return true;
-    side_blame(side, error, "its answer lacks units or seconds");
+    side_blame(side, error, "no unit was completed, %.0f failed%s%s", failed, why != NULL ? ": " : "",
+               why != NULL ? why : "");
     return false;
 }
 

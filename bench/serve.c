@@ -162,7 +162,7 @@ static void obey(const char *line, size_t length)
         command->words[count++] = word;
     if (count == 2 && strcmp(command->words[1], "about") == 0) {
         about(command->words[0]);
-    } else if (count >= 2 && strcmp(command->words[1], "load") == 0) {
+    } else if (count >= 4 && strcmp(command->words[1], "load") == 0) {
         start(command);
         return;
     } else if (count > 0) {

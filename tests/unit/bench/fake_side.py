@@ -13,6 +13,7 @@
     answers     it answers without a measurement
     lacks       its answer has no units
     refuses     it cannot do that load
+    fails       it can, but none of its units succeeds
     once FILE   it dies the first time, and makes FILE
 """
 
@@ -67,6 +68,8 @@ def load(tag, work, keys):
         say(id=tag, event="end")
     answer = {"units": 1000 * float(keys.get("seconds", 1)), "seconds": float(keys.get("seconds", 1)), "failed": 0,
               "p50Us": 10, "p90Us": 20, "p99Us": 30, "p999Us": 40, "maxUs": 50}
+    if mode == "fails":
+        answer.update(units=0, failed=7, why="nobody is there")
     if mode == "lacks":
         del answer["units"]
     say(id=tag, case="load", ok=True, **answer)

@@ -193,7 +193,8 @@ TEST(Run, RefusesNonsense)
     } const cases[] = {{"babbles", "it answered 'what?', which is no JSON object"},
                        {"answers", "it answered without a measurement"},
                        {"lacks", "its answer lacks units or seconds"},
-                       {"refuses", "it refused: no bulk today"}};
+                       {"refuses", "it refused: no bulk today"},
+                       {"fails", "no unit was completed, 7 failed: nobody is there"}};
 
     for (const auto &one : cases) {
         Bench run;

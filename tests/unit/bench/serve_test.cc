@@ -481,7 +481,9 @@ TEST_P(ServeTest, OutlivesThePeerThatItLoads)
         EXPECT_EQ(dialler.answer().text("event"), "begin");
         EXPECT_EQ(victim.end(), 0);
         EXPECT_EQ(dialler.answer().text("event"), "end");
-        EXPECT_EQ(dialler.answer().text("id"), "1");
+        Json told = dialler.answer();
+        EXPECT_EQ(told.text("id"), "1");
+        EXPECT_TRUE(told.ok()) << told.all();
     }
     expect_work("rr", "");
 }
