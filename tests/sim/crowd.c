@@ -15,8 +15,8 @@
 enum {
     CROWD_PERMITS = 3,
     CROWD_REQUESTS_MAX = 16384, /* a ring of what was asked */
-    CROWD_DEAD_MAX = 64,       /* a ring of actors that are no more */
-    CROWD_MAYFLIES = 60,       /* born together, to use up places */
+    CROWD_DEAD_MAX = 1024,      /* a ring of actors that are no more */
+    CROWD_MAYFLIES = 100,      /* born together, to use up places */
     CROWD_CLOCKS = 4,          /* of each worker */
     CROWD_BURST = 3000,        /* more than a lane takes */
 };

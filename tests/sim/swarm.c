@@ -143,10 +143,12 @@ static unsigned seconds_since(const struct timespec *begin)
 
 static void progress(const struct swarm *swarm, bool last)
 {
-    if (isatty(STDERR_FILENO) || last)
-        fprintf(stderr, "%s%u of %u seeds, %u failed, %.1f virtual hours, %u s%s", last ? "" : "\r", swarm->done,
+    bool line = last || !isatty(STDERR_FILENO);
+
+    if (isatty(STDERR_FILENO) || last || swarm->done % 25 == 0)
+        fprintf(stderr, "%s%u of %u seeds, %u failed, %.1f virtual hours, %u s%s", line ? "" : "\r", swarm->done,
                 swarm->total, swarm->failed, (double)swarm->virtual_ns / 3.6e12, seconds_since(&swarm->begin),
-                last ? "\n" : "   ");
+                line ? "\n" : "   ");
 }
 
 static void collect(struct swarm *swarm, struct job *job)
