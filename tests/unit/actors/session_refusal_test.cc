@@ -38,6 +38,8 @@ public:
             registry_remove(registry_, {i, UINT32_MAX}, &id_, P2P_ERR_CONN_CLOSED, &why);
     }
 
+    void retire() { registry_retire(registry_, nullptr, &id_); }
+
 private:
     struct registry *registry_;
     struct peer_id id_;
@@ -73,6 +75,23 @@ TEST_P(RefusalTest, ANodeClosesHoweverFarItsDialIs)
             (void)p2p_runtime_turn(runtime, 0);
         ASSERT_EQ(p2p_node_close(dialling.node, TEST_PATIENCE_MS), 0) << "after " << steps << " turns";
     }
+}
+
+/* The one who dials has no room when the handshake is over: its call fails, and
+ * the peer hears why. */
+TEST_P(RefusalTest, ADialThatFindsNoRoomAtItsEndFails)
+{
+    Node a(runtime), b(runtime);
+    a.start();
+    b.start();
+    {
+        Crowd crowd(a, b);
+        crowd.retire(); /* or one of them would be connection enough */
+        EXPECT_EQ(a.connect(b), P2P_ERR_CONN_LIMIT);
+        EXPECT_EQ(b.await(P2P_EVENT_PEER_DISCONNECTED).error, P2P_ERR_CONN_GOAWAY);
+    }
+    EXPECT_TRUE(a.reaches("connections", 0));
+    EXPECT_EQ(a.connect(b), 0) << a.text.text;
 }
 
 } // namespace
