@@ -28,7 +28,7 @@ int actors_init(struct worker *worker)
                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     worker->blocks = table == MAP_FAILED ? NULL : table;
     worker->watch_count = 1; /* index 0 is nobody */
-    return worker->slab && worker->blocks ? 0 : P2P_ERR_CALL_NOMEM;
+    return reserve_init(&worker->reserve) || !worker->slab || !worker->blocks ? P2P_ERR_CALL_NOMEM : 0;
 }
 
 void actors_fini(struct worker *worker)
@@ -39,6 +39,7 @@ void actors_fini(struct worker *worker)
     if (worker->blocks)
         munmap(worker->blocks, ACTOR_BLOCKS_MAX * sizeof(void *));
     slab_free(worker->slab);
+    reserve_fini(&worker->reserve);
 }
 
 /* Acquire pairs with the release in block_add(). */
@@ -126,19 +127,20 @@ static void set_generation(struct actor_slot *actor, uint32_t generation)
 
 /* ---- mail -------------------------------------------------------------- */
 
-/* Mail cannot fail: a worker that gets no 16 KiB from the system cannot go on. */
-static void mail_grow(struct worker *worker)
+static int mail_grow(struct worker *worker)
 {
     struct mail_slot *slots = slab_block(worker->slab);
-    assert(slots);
+    if (!slots)
+        return P2P_ERR_CALL_NOMEM;
     for (unsigned i = SLAB_BLOCK_BYTES / sizeof(*slots); i-- > 0;)
         mail_slot_free(worker, &slots[i]);
+    return 0;
 }
 
-struct mail_slot *mail_slot_new(struct worker *worker)
+struct mail_slot *mail_slot_new(struct worker *worker, uint32_t kept)
 {
-    if (!worker->mail_free)
-        mail_grow(worker);
+    if (!worker->mail_free && mail_grow(worker))
+        return reserve_take(&worker->reserve, kept);
     struct mail_slot *slot = worker->mail_free;
     worker->mail_free = slot->link.next;
     return slot;
@@ -146,6 +148,8 @@ struct mail_slot *mail_slot_new(struct worker *worker)
 
 void mail_slot_free(struct worker *worker, struct mail_slot *slot)
 {
+    if (worker->reserve.taken > 0 && reserve_give(&worker->reserve, slot))
+        return;
     slot->link.next = worker->mail_free;
     worker->mail_free = slot;
 }
@@ -192,14 +196,15 @@ int actor_deliver(struct worker *worker, struct message *message)
         actor_bury(worker, NULL, message);
         return 0;
     }
-    if (message->kind != MESSAGE_CONTROL) {
-        if (actor->mail_count >= actor->actor_class->mail_max) {
-            worker->stats.refused++;
-            return P2P_ERR_CALL_FULL;
-        }
-        actor->mail_count++;
+    bool control = message->kind == MESSAGE_CONTROL;
+    bool room = control || actor->mail_count < actor->actor_class->mail_max;
+    struct mail_slot *slot = room ? mail_slot_new(worker, control ? 0 : RESERVE_UNITS) : NULL;
+    if (!slot) {
+        assert(!control); /* thousands of them, and no memory: there is no way to go on */
+        worker->stats.refused++;
+        return P2P_ERR_CALL_FULL;
     }
-    struct mail_slot *slot = mail_slot_new(worker);
+    actor->mail_count += !control;
     slot->message = *message;
     enqueue(worker, actor, slot);
     return 0;

@@ -9,6 +9,7 @@
 #include "runtime/host.h"
 #include "runtime/log.h"
 #include "runtime/mailbox.h"
+#include "runtime/reserve.h"
 #include "runtime/slab.h"
 #include "runtime/timers.h"
 #include "runtime/worker.h"
@@ -104,7 +105,7 @@ struct overflow {
 
 /* What a worker keeps for each of the others that it sends to. */
 struct outlet {
-    struct lane *lane;          /* made with the first message */
+    struct lane *lane;          /* with many workers, made with the first message */
     struct overflow *overflow;  /* control beyond a full lane: the newest, in a ring */
     struct ref_list refused;    /* who met the lane full */
     /* Atomic.  Set by the sender that waits for room before its last look, and
@@ -123,6 +124,7 @@ struct worker {
     struct runtime *runtime;
     unsigned index;
     bool in_turn;
+    bool laneless; /* mail waits for a lane, for which there was no memory */
     uint64_t now_ns, turn;
     struct driver *driver;
     struct buffer_pool *buffers;
@@ -135,6 +137,7 @@ struct worker {
     struct index_list unused, ready, again;
     struct actor_slot *running;
     struct mail_slot *mail_free;
+    struct reserve reserve; /* for control mail, here and to other workers */
     struct timers timers;
     struct watch *watches;
     uint32_t watch_count, watch_capacity, watch_free;
@@ -210,6 +213,7 @@ struct scope {
 };
 
 _Static_assert(sizeof(struct mail_slot) == 64, "mail costs a cache line");
+_Static_assert(sizeof(struct overflow) <= RESERVE_UNIT_BYTES, "both fit a unit of the reserve");
 _Static_assert(offsetof(struct message, to) == 8, "the link lies over `to`");
 _Static_assert(sizeof(struct actor_slot) == 64, "a slot is a cache line");
 _Static_assert(ACTOR_SLOTS_MAX <= 1 << 24, "an index fits `ready_next`");
@@ -220,9 +224,10 @@ int actors_init(struct worker *worker);
 void actors_fini(struct worker *worker);
 /* NULL when it is dead. */
 struct actor_slot *actor_find(struct worker *worker, struct actor_ref ref);
-struct mail_slot *mail_slot_new(struct worker *worker);
+/* NULL when memory is out, and the reserve is down to `kept` units. */
+struct mail_slot *mail_slot_new(struct worker *worker, uint32_t kept);
 void mail_slot_free(struct worker *worker, struct mail_slot *slot);
-/* To an actor of this worker: 0, or P2P_ERR_CALL_FULL.  Copies. */
+/* To an actor of this worker: 0, or P2P_ERR_CALL_FULL, if it may be refused.  Copies. */
 int actor_deliver(struct worker *worker, struct message *message);
 /* Mail that another worker has admitted, with its slot: false when its actor
  * has no room for it now. */
@@ -252,6 +257,9 @@ void watch_tell(struct worker *worker, uint32_t first, struct actor_ref dead);
 /* ---- worker.c */
 
 struct worker *worker_new(struct runtime *runtime, unsigned index);
+/* With few workers, so that none of their mail ever waits for memory; when all are there.
+ * 0 or P2P_ERR_CALL_NOMEM. */
+int worker_make_lanes(struct worker *worker);
 void worker_free(struct worker *worker);
 /* To any worker, or to nobody.  0, or P2P_ERR_CALL_FULL. */
 int worker_send(struct worker *worker, struct message *message);

@@ -298,6 +298,8 @@ static struct runtime *allocate(const struct runtime_config *config)
     bool whole = runtime->foreign_slots && runtime->workers;
     for (unsigned i = 0; whole && i < runtime->worker_count; i++)
         whole = runtime->workers[i] != NULL;
+    for (unsigned i = 0; whole && i < runtime->worker_count; i++)
+        whole = worker_make_lanes(runtime->workers[i]) == 0;
     if (whole)
         return runtime;
     release(runtime);

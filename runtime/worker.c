@@ -12,6 +12,10 @@ enum {
     SPIN_NS_MIN = 1000,  /* below, it is off */
     SPIN_SKIP = 64,      /* sleeps after which it is tried again */
     SPIN_YIELD_NS = 4000, /* of spinning, after which others get the CPU: a system call each time */
+    /* Of the reserve of mail; what comes from outside waits there meanwhile. */
+    INBOUND_RESERVE_KEPT = RESERVE_UNITS / 2,
+    LANE_RETRY_NS = 10000000, /* when there was no memory for one */
+    LANES_READY_WORKERS_MAX = 8, /* so many have all lanes from the beginning: 256 KiB each, not touched before use */
 };
 
 _Static_assert((int)WORKER_LANE_MESSAGES == (int)LANE_SLOTS, "one bound, two names");
@@ -152,18 +156,31 @@ static bool has_lane(struct worker *worker, unsigned target)
     if (outlet->lane)
         return true;
     outlet->lane = lane_new();
-    if (!outlet->lane)
+    if (!outlet->lane) {
+        worker->laneless = true;
         return false;
+    }
     /* Release pairs with the acquire of inbound(). */
     struct worker *receiver = worker->runtime->workers[target];
     __atomic_store_n(&receiver->inbound[worker->index], outlet->lane, __ATOMIC_RELEASE);
     return true;
 }
 
+int worker_make_lanes(struct worker *worker)
+{
+    unsigned count = worker->runtime->worker_count;
+    for (unsigned i = 0; i < count && count <= LANES_READY_WORKERS_MAX; i++)
+        if (i != worker->index && !has_lane(worker, i))
+            return P2P_ERR_CALL_NOMEM;
+    return 0;
+}
+
 static void overflow_append(struct worker *worker, struct outlet *outlet, const struct message *message)
 {
     struct overflow *overflow = slab_take(worker->slab, sizeof(*overflow));
-    assert(overflow);
+    if (!overflow)
+        overflow = reserve_take(&worker->reserve, 0);
+    assert(overflow); /* thousands of them, and no memory: there is no way to go on */
     overflow->message = *message;
     overflow->next = outlet->overflow ? outlet->overflow->next : overflow;
     if (outlet->overflow)
@@ -184,8 +201,7 @@ static int send_away(struct worker *worker, unsigned target, struct message *mes
             return P2P_ERR_CALL_FULL;
         }
     }
-    assert(laned);
-    if (outlet->overflow || !lane_push(outlet->lane, message))
+    if (!laned || outlet->overflow || !lane_push(outlet->lane, message))
         overflow_append(worker, outlet, message);
     worker->wake_mask |= 1ull << target;
     if (!worker->in_turn)
@@ -218,7 +234,7 @@ void worker_deliver(struct worker *worker, struct message *message)
 static void overflow_flush(struct worker *worker, unsigned target)
 {
     struct outlet *outlet = &worker->outlets[target];
-    while (outlet->overflow) {
+    while (outlet->overflow && has_lane(worker, target)) {
         struct overflow *oldest = outlet->overflow->next;
         if (!lane_push(outlet->lane, &oldest->message))
             return;
@@ -227,7 +243,8 @@ static void overflow_flush(struct worker *worker, unsigned target)
             outlet->overflow = NULL;
         else
             outlet->overflow->next = oldest->next;
-        slab_give(worker->slab, oldest, sizeof(*oldest));
+        if (!reserve_give(&worker->reserve, oldest))
+            slab_give(worker->slab, oldest, sizeof(*oldest));
     }
 }
 
@@ -240,6 +257,7 @@ static bool has_credit(const struct outlet *outlet)
 
 static void outlets_flush(struct worker *worker)
 {
+    worker->laneless = false;
     for (unsigned i = 0; i < worker->runtime->worker_count; i++) {
         struct outlet *outlet = &worker->outlets[i];
         if (outlet->overflow)
@@ -304,7 +322,9 @@ static void collect_lane(struct worker *worker, unsigned from, struct lane *lane
     }
     unsigned taken = 0;
     for (; taken < WORKER_LANE_MESSAGES; taken++) {
-        struct mail_slot *slot = mail_slot_new(worker);
+        struct mail_slot *slot = mail_slot_new(worker, INBOUND_RESERVE_KEPT);
+        if (!slot)
+            break;
         if (!lane_pop(lane, &slot->message)) {
             mail_slot_free(worker, slot);
             break;
@@ -325,7 +345,9 @@ static void collect_foreign(struct worker *worker)
     while (worker->foreign_first) {
         struct foreign_slot *foreign =
             (struct foreign_slot *)((char *)worker->foreign_first - offsetof(struct foreign_slot, link));
-        struct mail_slot *slot = mail_slot_new(worker);
+        struct mail_slot *slot = mail_slot_new(worker, INBOUND_RESERVE_KEPT);
+        if (!slot)
+            return;
         slot->message = foreign->message;
         if (!admit(worker, slot)) {
             mail_slot_free(worker, slot);
@@ -456,6 +478,8 @@ static void wait(struct worker *worker, uint64_t deadline_ns)
 static uint64_t next_due(const struct worker *worker)
 {
     uint64_t next_ns = timers_next(&worker->timers), trim_ns = buffer_pool_deadline(worker->buffers);
+    if (worker->laneless && worker->now_ns + LANE_RETRY_NS < next_ns)
+        next_ns = worker->now_ns + LANE_RETRY_NS;
     return next_ns < trim_ns ? next_ns : trim_ns;
 }
 
