@@ -129,9 +129,10 @@ static void drain_driver(struct worker *worker)
         driver_stats_read(worker->driver, &stats);
         if (stats.operations_in_flight == 0)
             return;
-        if (stats.operations_in_flight < least)
+        if (stats.operations_in_flight < least) {
+            least = stats.operations_in_flight;
             i = 0;
-        least = stats.operations_in_flight;
+        }
         driver_turn(worker->driver, driver_now_ns(worker->driver) + DRAIN_TURN_NS);
     }
 }
