@@ -74,18 +74,27 @@ static const struct actor_class sweeper_class = {
     .receive = sweep,
 };
 
+enum { FEW = 64 }; /* told when there is no memory to list all: the others with the next orders */
+
 static void close_all(struct actor_context *context)
 {
     struct p2p_node *node = node_of(context);
+    struct actor_ref few[FEW];
     size_t count;
-    struct actor_ref *sessions = list_sessions(node->registry, &count, NULL);
+    struct actor_ref *list = list_sessions(node->registry, &count, NULL);
 
-    for (size_t i = 0; sessions && i < count; i++)
-        session_tell_close(node, sessions[i], YAMUX_GOAWAY_SHUTDOWN);
-    free(sessions);
+    if (!list && count > 0) {
+        count = registry_sessions(node->registry, few, FEW, NULL);
+        count = count < FEW ? count : FEW;
+    }
+    for (size_t i = 0; i < count; i++)
+        session_tell_close(node, list ? list[i] : few[i], YAMUX_GOAWAY_SHUTDOWN);
+    free(list);
+    session_stop_handshakes(context);
     for (unsigned i = 0; i < runtime_workers(worker_runtime(context->worker)); i++) {
         struct message message = {.type = SWEEPER_MSG_SWEEP, .kind = MESSAGE_CONTROL};
-        actor_spawn_on(context, i, &sweeper_class, context->scope, &message);
+        if (i != worker_index(context->worker))
+            actor_spawn_on(context, i, &sweeper_class, context->scope, &message);
     }
 }
 

@@ -254,14 +254,15 @@ static void be_back_by(struct dialer *dialer, uint64_t due_ns)
         dialer->timer_ns = due_ns;
 }
 
-static void ask_permit(struct actor_context *context, struct dialer *dialer, struct dial *dial)
+static int ask_permit(struct actor_context *context, struct dialer *dialer, struct dial *dial)
 {
     struct dial_pending *pending = pending_new(dialer, dial, PENDING_PERMIT, &dial->permit_request);
 
     if (!pending)
-        return; /* asked again with the next event */
+        return P2P_ERR_CALL_NOMEM;
     dial->permit = DIAL_PERMIT_ASKED;
     semaphore_acquire(context, dialer->permits, dial->permit_request, SEMAPHORE_PRIORITY_USER);
+    return 0;
 }
 
 /* Does what is due for a dial; it may be gone afterwards. */
@@ -269,8 +270,10 @@ static void drive(struct actor_context *context, struct dialer *dialer, struct d
 {
     struct dial_candidate *candidate;
 
-    if (dial->permit == DIAL_PERMIT_NONE && dial->candidate_count > 0)
-        ask_permit(context, dialer, dial);
+    if (dial->permit == DIAL_PERMIT_NONE && dial->candidate_count > 0 && ask_permit(context, dialer, dial) != 0) {
+        settle(context, dialer, dial, P2P_ERR_CALL_NOMEM);
+        return;
+    }
     while (dial->permit == DIAL_PERMIT_HELD && dial->attempts < DIALER_ATTEMPTS_MAX &&
            (dial->attempts == 0 || context->now_ns >= dial->next_ns) && (candidate = dial_next(dial)))
         try_candidate(context, dialer, dial, candidate);

@@ -13,6 +13,7 @@
 #include "actors/waiter.h"
 #include "crypto/crypto.h"
 #include "net/identify.h"
+#include "runtime/buffer.h"
 #include "runtime/log.h"
 
 #include <stdlib.h>
@@ -238,11 +239,27 @@ static void await_last_breath(struct p2p_node *node)
     await_forgotten(node, api_runtime_now_ns(node->runtime) + LAST_BREATH_NS);
 }
 
+/* There was no memory for the root, which takes its node out of the message. */
+static void start_dropped(void *data)
+{
+    struct p2p_node *node;
+
+    memcpy(&node, data, sizeof(node));
+    if (node)
+        node_closed(node, P2P_ERR_CALL_NOMEM);
+}
+
+/* What fails after the message is there finishes the waiter. */
 static int begin_start(struct p2p_node *node, struct waiter *waiter)
 {
     struct node_private *own = node->own;
     struct message message = {.type = NODE_MSG_START, .kind = MESSAGE_CONTROL};
     int error = 0;
+
+    message.buffer = buffer_new_parcel(sizeof(node), start_dropped);
+    if (!message.buffer)
+        return P2P_ERR_CALL_NOMEM;
+    memset(message.buffer->data, 0, sizeof(node));
 
     pthread_mutex_lock(&own->mutex);
     if (own->phase != NODE_NEW) {
@@ -256,16 +273,13 @@ static int begin_start(struct p2p_node *node, struct waiter *waiter)
         own->start_waiter = waiter;
     }
     pthread_mutex_unlock(&own->mutex);
-    if (error)
-        return error;
-    error = runtime_spawn(node->runtime, own->home, &node_actor_class, node->scope, &message);
     if (error) {
-        pthread_mutex_lock(&own->mutex);
-        own->phase = NODE_CLOSED;
-        own->start_waiter = NULL;
-        pthread_mutex_unlock(&own->mutex);
+        buffer_unref(message.buffer);
+        return error;
     }
-    return error;
+    memcpy(message.buffer->data, &node, sizeof(node));
+    (void)runtime_spawn(node->runtime, own->home, &node_actor_class, node->scope, &message);
+    return 0;
 }
 
 static void learn_interfaces(struct p2p_node *node)
@@ -297,20 +311,40 @@ int p2p_node_start(struct p2p_node *node, struct p2p_error_text *text)
     return error;
 }
 
-/* Puts the waiter on the list and says whom to tell; 0 when there is nobody
- * because all is closed. */
-static int begin_close(struct p2p_node *node, struct waiter *waiter, struct actor_ref *root)
+/* Puts the waiter on the list; false when there is no memory for that. */
+static bool will_be_told(struct node_private *own, struct waiter *waiter)
 {
-    struct node_private *own = node->own;
-    struct waiter **grown = realloc(own->close_waiters, (own->close_waiter_count + 1) * sizeof(*grown));
+    struct waiter **grown = waiter ? realloc(own->close_waiters, (own->close_waiter_count + 1) * sizeof(*grown)) : NULL;
 
     if (!grown)
-        return P2P_ERR_CALL_NOMEM;
+        return false;
     own->close_waiters = grown;
     own->close_waiters[own->close_waiter_count++] = waiter;
-    own->phase = NODE_CLOSING;
-    *root = own->root;
-    __atomic_store_n(&node->closing, 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+static bool is_closed(struct node_private *own)
+{
+    pthread_mutex_lock(&own->mutex);
+    bool closed = own->phase == NODE_CLOSED;
+    pthread_mutex_unlock(&own->mutex);
+    return closed;
+}
+
+/* Without memory for a waiter: looks again and again. */
+static int await_closed(struct p2p_node *node, int timeout_ms)
+{
+    uint64_t begin_ns = api_runtime_now_ns(node->runtime);
+    uint64_t most_ns = timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * 1000000;
+
+    while (!is_closed(node->own)) {
+        if (api_runtime_now_ns(node->runtime) - begin_ns > most_ns)
+            return P2P_ERR_CALL_TIMEOUT;
+        if (runtime_threaded(node->runtime))
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        else
+            runtime_turn(node->runtime, 0);
+    }
     return 0;
 }
 
@@ -320,18 +354,21 @@ static int close_and_wait(struct p2p_node *node, int timeout_ms)
     struct message message = {.type = MESSAGE_STOP, .kind = MESSAGE_CONTROL};
     struct waiter *waiter = waiter_new(node, WAITER_BLOCKING, 0);
 
-    if (!waiter)
-        return P2P_ERR_CALL_NOMEM;
     pthread_mutex_lock(&own->mutex);
-    bool closed = own->phase == NODE_CLOSED;
-    int error = closed ? 0 : begin_close(node, waiter, &message.to);
+    bool closed = own->phase == NODE_CLOSED, told = !closed && will_be_told(own, waiter);
+    if (!closed) {
+        own->phase = NODE_CLOSING;
+        message.to = own->root;
+        __atomic_store_n(&node->closing, 1, __ATOMIC_RELEASE);
+    }
     pthread_mutex_unlock(&own->mutex);
-    if (closed || error)
-        waiter_finish(waiter, error);
-    else if (!actor_ref_is_none(message.to))
+    if (!actor_ref_is_none(message.to))
         node_post(node, &message); /* control mail cannot be refused */
-    error = waiter_wait(waiter, timeout_ms);
-    waiter_done(waiter);
+    if (waiter && !told)
+        waiter_finish(waiter, 0);
+    int error = told ? waiter_wait(waiter, timeout_ms) : await_closed(node, timeout_ms);
+    if (waiter)
+        waiter_done(waiter);
     return error;
 }
 

@@ -9,6 +9,7 @@
 #include "actors/shedder.h"
 #include "actors/status_reporter.h"
 #include "actors/text.h"
+#include "runtime/buffer.h"
 #include "runtime/log.h"
 #include "runtime/semaphore.h"
 
@@ -62,8 +63,11 @@ static int add_child(struct actor_context *context, struct root *root, struct ac
     if (root->child_count == root->child_capacity) {
         unsigned capacity = root->child_capacity ? root->child_capacity * 2 : 16;
         struct child *grown = realloc(root->children, capacity * sizeof(*grown));
-        if (!grown)
+        if (!grown) { /* nobody else would tell it */
+            struct message message = {.type = MESSAGE_STOP, .kind = MESSAGE_CONTROL, .to = ref};
+            actor_tell(context, &message);
             return P2P_ERR_CALL_NOMEM;
+        }
         root->children = grown;
         root->child_capacity = capacity;
     }
@@ -276,9 +280,10 @@ static bool closed_before(struct actor_context *context)
     return closing;
 }
 
-static void on_start(struct actor_context *context, struct root *root)
+static void on_start(struct actor_context *context, struct root *root, struct message *message)
 {
     struct p2p_node *node = node_of(context);
+    memset(message->buffer->data, 0, sizeof(node)); /* taken: nothing is left to drop */
     int error = closed_before(context) ? P2P_ERR_NODE_CLOSING : spawn_services(context, root);
 
     for (unsigned i = 0; i < node->config.listen_count && !error; i++)
@@ -375,7 +380,7 @@ static void receive(struct actor_context *context, void *state, struct message *
 
     switch (message->type) {
     case NODE_MSG_START:
-        on_start(context, root);
+        on_start(context, root, message);
         break;
     case MESSAGE_STOP:
         on_stop(context, root);

@@ -300,6 +300,9 @@ void registry_identified(struct registry *registry, struct actor_ref session, co
             if (first)
                 tell_app(registry, P2P_EVENT_PEER_IDENTIFIED, id, 0, NULL);
             finish_awaiters(peer, 0);
+        } else {
+            (*at)->identify_error = P2P_ERR_CALL_NOMEM;
+            settle_awaiters(peer);
         }
     }
     pthread_mutex_unlock(&registry->mutex);

@@ -204,14 +204,14 @@ void session_identify_begin(struct session *session)
     if (session->identify != NULL)
         return;
     asked = told_new(session);
-    if (asked == NULL)
-        return;
-    asked->connection = session->self;
-    stream = session_stream_new(session, IDENTIFY_PROTOCOL, &ask_callbacks, asked);
+    stream = asked != NULL ? session_stream_new(session, IDENTIFY_PROTOCOL, &ask_callbacks, asked) : NULL;
     if (stream == NULL) {
-        told_free(asked);
+        if (asked != NULL)
+            told_free(asked);
+        registry_identify_failed(session->node->registry, session->self, &session->peer, P2P_ERR_CALL_NOMEM);
         return;
     }
+    asked->connection = session->self;
     stream->flags |= STREAM_TIMED;
     session->identify = asked;
     session_open_stream(session, stream);
