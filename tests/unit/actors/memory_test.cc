@@ -283,6 +283,33 @@ TEST_P(MemoryTest, ManyInBulkTakeLessEach)
     EXPECT_EQ(victim.counter("connections_shed"), 0);
 }
 
+/* However many of them: each overtakes the one before. */
+TEST_P(MemoryTest, PushesThatDoNotEndTakeNoMoreThanOne)
+{
+    enum { PUSHES = 256 };
+    Node a(runtime), b(runtime);
+    a.start();
+    b.start();
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    a.await(P2P_EVENT_PEER_IDENTIFIED);
+    b.await(P2P_EVENT_PEER_IDENTIFIED);
+    std::string part = "\xc0\x3e" + std::string(7000, '\0'); /* of 8,000 bytes */
+    std::vector<struct p2p_stream *> pushes;
+    int64_t most = 0;
+    for (int i = 0; i < PUSHES; i++) {
+        pushes.push_back(a.open(b.id(), "/ipfs/id/push/1.0.0"));
+        ASSERT_NE(pushes.back(), nullptr);
+        p2p_stream_write_wait(pushes.back(), part.data(), part.size(), TEST_PATIENCE_MS);
+        ASSERT_EQ(p2p_node_ping(a.node, nullptr, b.id().c_str(), TEST_PATIENCE_MS), 0); /* slowly: it is no bulk */
+        most = std::max(most, b.counter("memory_held"));
+    }
+    EXPECT_GE(most, 8192 + SESSION_IDLE_STREAM_BYTES);
+    EXPECT_LE(most, 4 * (8192 + SESSION_STREAM_BYTES)); /* while one overtakes the other, and for the ping */
+    for (struct p2p_stream *push : pushes)
+        p2p_stream_close(push);
+    EXPECT_TRUE(b.reaches("memory_held", SESSION_IDLE_STREAM_BYTES)); /* the stream of the pings is kept */
+}
+
 /* Windows grow from half of it. */
 TEST_P(MemoryTest, WindowsGrowWithinTheNodes)
 {
