@@ -14,7 +14,7 @@ extern "C" {
 
 namespace {
 
-// Takes no more memory from the system than it has by now.
+// Takes no more memory from the system than it has by now, and has no large piece to spare.
 class Poor {
 public:
     Poor()
@@ -26,11 +26,27 @@ public:
         getrlimit(RLIMIT_AS, &before_);
         rlimit now = {pages * 4096, before_.rlim_max};
         setrlimit(RLIMIT_AS, &now);
+        while (auto *piece = static_cast<Piece *>(malloc(sizeof(Piece)))) {
+            piece->next = pieces_;
+            pieces_ = piece;
+        }
     }
-    ~Poor() { setrlimit(RLIMIT_AS, &before_); }
+    ~Poor()
+    {
+        setrlimit(RLIMIT_AS, &before_);
+        while (Piece *piece = pieces_) {
+            pieces_ = piece->next;
+            free(piece);
+        }
+    }
 
 private:
+    struct Piece {
+        Piece *next;
+        char bytes[1 << 20];
+    };
     rlimit before_;
+    Piece *pieces_ = nullptr;
 };
 
 struct Watcher : Script {
