@@ -57,7 +57,11 @@ const Attack multistream_attacks[] = {
          a.finish();
      }},
     {"TokenEmpty", Stage::CONNECTED, Outcome::ENDS, [](Attacker &a) { a.send(std::string(1, '\0')); }},
-    {"TokenOfANewline", Stage::CONNECTED, Outcome::ENDS, [](Attacker &a) { a.send(HEADER + "\x01\n"); }},
+    {"TokenOfANewline", Stage::CONNECTED, Outcome::ENDS,
+     [](Attacker &a) {
+         a.send(HEADER + "\x01\n"); /* a proposal that is refused, by `na` */
+         a.finish();
+     }},
     {"TokenWithoutNewline", Stage::CONNECTED, Outcome::ENDS, [](Attacker &a) { a.send("\x13/multistream/1.0.0x"); }},
     {"TokenOverItsBound", Stage::CONNECTED, Outcome::ENDS,
      [](Attacker &a) { a.send(HEADER + varint(1025) + std::string(1024, 'x') + "\n"); }},
