@@ -24,7 +24,7 @@ static void say(struct multistream *ms, size_t capacity)
 
 static void on_proposed(struct multistream *ms, const struct multistream_event *event)
 {
-    assert(event->name_length > 0 && event->name_length < MULTISTREAM_NAME_BYTES_MAX);
+    assert(event->name_length < MULTISTREAM_NAME_BYTES_MAX); /* an empty one is a proposal like any other */
     if (event->name_length == 6 && memcmp(names[1], event->name, 6) == 0)
         multistream_accept(ms, names[1]);
     else

@@ -8,6 +8,8 @@
 #include "crypto/crypto.h"
 #include "crypto/noise.h"
 #include "crypto/noise_xx.h"
+#include "crypto/verified.h"
+#include "crypto/x25519.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -76,23 +78,34 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct noise_static *statics;
     static const uint8_t seed[32] = {0, 1}, ephemeral[32] = {0, 2};
     static struct peer_id expected;
+    static struct verified *verified;
     struct noise_handshake *ours;
+    struct x25519_pairs *pairs = NULL;
     struct key *key;
 
     if (statics == NULL) {
         assert(crypto_init() == 0 && key_new_seed(&key, seed) == 0 && noise_static_new(&statics, key, seed) == 0);
         peer_id_from_public_key(&expected, key_public(key));
         key_free(key);
+        verified = verified_new();
+        assert(verified != NULL);
     }
     if (size < 2)
         return 0;
     ours = noise_handshake_new(statics, data[0] & 1, (data[0] & 4) != 0 ? &expected : NULL, ephemeral, muxers, 2);
     assert(ours != NULL);
+    if ((data[0] & 8) != 0) {
+        pairs = x25519_pairs_new();
+        assert(pairs != NULL);
+        x25519_pairs_expect(pairs, data[0] >> 4);
+        noise_handshake_share(ours, verified, pairs);
+    }
     if ((data[0] & 2) != 0)
         converse(ours, data[0] & 1, data + 2, size - 2, (size_t)data[1] + 1);
     else
         feed(ours, data + 2, size - 2, (size_t)data[1] + 1);
     check_result(ours);
     noise_handshake_free(ours);
+    x25519_pairs_free(pairs);
     return 0;
 }

@@ -384,7 +384,8 @@ protected:
     void expect_fanout(Program &there, int count, const std::string &more)
     {
         std::string words = "connections=" + std::to_string(count) + more;
-        Json told = measured([&](const std::string &time) { return there.load("fanout -" + time + words); }, something);
+        Json told = measured([&](const std::string &time) { return there.load("fanout -" + time + words); },
+                             [](const Json &it) { return something(it) && json_is_number(json_object_get(it.value.get(), "p50Us")); });
         EXPECT_TRUE(told.ok()) << told.all();
         EXPECT_GT(told.number("units"), 0) << told.all();
         EXPECT_EQ(told.number("failed"), 0) << told.all();

@@ -441,39 +441,6 @@ TEST(Worker, ASleepingWorkerUsesNoCpuAndIsWoken)
     machine.post(to(ref, MESSAGE_STOP));
 }
 
-TEST(Worker, LooksAroundBeforeItSleepsWhereItMay)
-{
-    Machine machine(1);
-    std::atomic<uint64_t> got{0};
-    Announced script;
-    script.on_mail = [&](actor_context *, message *m) { got += m->type == OWN; };
-    machine.spawn_at(0, &script);
-    actor_ref ref = script.ref();
-    uint64_t sent = 0;
-    auto spins = [&](uint64_t times) {
-        worker_stats before = {}, after = {};
-        worker_stats_read(runtime_worker(machine.runtime, 0), &before);
-        for (; times > 0; times--) {
-            machine.post(to(ref, OWN));
-            sent++;
-            EXPECT_TRUE(until([&] { return got == sent; }));
-        }
-        worker_stats_read(runtime_worker(machine.runtime, 0), &after);
-        return after.spins - before.spins;
-    };
-    runtime_set_spin(machine.runtime, WORKER_SPIN_NS_MAX + 1);
-    if (cpus_usable() < 2) {
-        EXPECT_EQ(runtime_spin(machine.runtime), 0u);
-    } else {
-        EXPECT_EQ(runtime_spin(machine.runtime), uint64_t{WORKER_SPIN_NS_MAX});
-        EXPECT_GT(spins(200), 0u);
-    }
-    runtime_set_spin(machine.runtime, 0);
-    spins(1); /* one may be under way */
-    EXPECT_EQ(spins(200), 0u);
-    machine.post(to(ref, MESSAGE_STOP));
-}
-
 TEST(Worker, ItsThreadIsNamedAndBlocksSignals)
 {
     Machine machine(2);
