@@ -26,8 +26,11 @@ static void trace_instant(struct sim *sim, const struct sim_node *node, const ch
     char name[128];
     size_t length = 0;
 
-    for (; line[length] && length < sizeof(name) - 1; length++)
-        name[length] = strchr("\"\\", line[length]) || (uint8_t)line[length] < 32 ? ' ' : line[length];
+    for (; length < sizeof(name) - 1 && line[length]; length++) {
+        bool plain = line[length] != '"' && line[length] != '\\' && (uint8_t)line[length] >= 32;
+
+        name[length] = (char)(plain ? line[length] : ' ');
+    }
     name[length] = '\0';
     fprintf(sim->trace, ",\n{\"name\":\"%s\",\"ph\":\"i\",\"s\":\"p\",\"ts\":%.3f,\"pid\":%u,\"tid\":0}", name,
             (double)(sim_now(sim) - sim->begin_ns) / 1000, node ? node->index + 1 : 0);
