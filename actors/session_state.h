@@ -47,12 +47,12 @@ enum session_flags {
     SESSION_DEFERRED = 1 << 15,    /* handshake work waits for the next turn */
     SESSION_MULTISHOT = 1 << 16,   /* the driver's multishot receive is armed */
     SESSION_RETRYING = 1 << 17,    /* pending opens are being tried */
-    SESSION_WRITERS_WAIT = 1 << 19, /* streams found no room for what they had to send */
     SESSION_SETTLING = 1 << 18,    /* a message to ourselves stands behind the last multishot receive */
-    SESSION_UNREVIEWED = 1 << 22,  /* young: what the peer told may be as it came */
-    SESSION_PAUSED = 1 << 21,      /* bulk waits: the node is over its memory, and somebody sees to it */
-    SESSION_RECEIVING_LITTLE = 1 << 22, /* into a buffer for one record: memory was short */
+    SESSION_WRITERS_WAIT = 1 << 19, /* streams found no room for what they had to send */
     SESSION_SHED = 1 << 20,        /* the node was over its memory, and this connection held most */
+    SESSION_PAUSED = 1 << 21,      /* bulk waits: the node is over its memory, and somebody sees to it */
+    SESSION_UNREVIEWED = 1 << 22,  /* young: what the peer told may be as it came */
+    SESSION_RECEIVING_LITTLE = 1 << 23, /* into a buffer for one record: memory was short */
 };
 
 /* Only until the connection is open. */
