@@ -20,6 +20,8 @@ enum io_limits {
     IO_RECORD_SEND_BYTES = 68000, /* and one for a record, with the short one behind it */
 };
 
+#define IO_SLOW_NS 5000000000ull /* between two receives: then the next is not expected soon */
+
 /* ---- In ------------------------------------------------------------------ */
 
 static bool has_records(const struct session *session)
@@ -276,6 +278,9 @@ void session_received(struct session *session, struct message *message)
         return;
     }
     session->bytes_in += bytes;
+    session->flags &= ~(uint32_t)SESSION_SLOW;
+    if (session_now(session) - session->last_recv_ns >= IO_SLOW_NS)
+        session->flags |= SESSION_SLOW;
     session->last_recv_ns = session_now(session);
     scope_count(session->node->scope, session->local->worker, NODE_BYTES_IN, bytes);
     if (session->phase >= SESSION_DRAINING ||
@@ -384,6 +389,8 @@ void session_receive_mode(struct session *session)
         session->flags & (SESSION_RECEIVING_INTO | SESSION_EOF))
         return;
     if (session->flags & SESSION_MULTISHOT) {
+        if (session->phase == SESSION_OPEN && session->flags & SESSION_SLOW && session->streams == NULL)
+            driver_receive_quietly(session->local->driver, session->socket);
         if (session->turn_bytes < IO_BULK_BYTES || session->phase != SESSION_OPEN)
             return;
         session->flags &= ~(uint32_t)SESSION_MULTISHOT;

@@ -53,6 +53,7 @@ enum session_flags {
     SESSION_PAUSED = 1 << 21,      /* bulk waits: the node is over its memory, and somebody sees to it */
     SESSION_UNREVIEWED = 1 << 22,  /* young: what the peer told may be as it came */
     SESSION_RECEIVING_LITTLE = 1 << 23, /* into a buffer for one record: memory was short */
+    SESSION_SLOW = 1 << 24,        /* the last bytes came long after those before */
 };
 
 /* Only until the connection is open. */

@@ -131,6 +131,12 @@ void driver_receive(struct driver *driver, int socket, struct actor_ref owner)
     driver->operations->receive(driver, socket, owner);
 }
 
+void driver_receive_quietly(struct driver *driver, int socket)
+{
+    if (driver->operations->receive_quietly != NULL)
+        driver->operations->receive_quietly(driver, socket);
+}
+
 void driver_receive_stop(struct driver *driver, int socket)
 {
     driver->operations->receive_stop(driver, socket);

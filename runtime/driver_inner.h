@@ -24,6 +24,7 @@ struct driver_operations {
     void (*adopt)(struct driver *driver, int socket);
     void (*release)(struct driver *driver, int socket);
     void (*receive)(struct driver *driver, int socket, struct actor_ref owner);
+    void (*receive_quietly)(struct driver *driver, int socket); /* NULL: quiet as it is */
     void (*receive_stop)(struct driver *driver, int socket);
     void (*receive_into)(struct driver *driver, int socket, struct actor_ref owner, struct buffer *buffer,
                          uint32_t offset);

@@ -33,7 +33,9 @@ struct driver_socket {
     bool resetting : 1;  /* and with RST */
     bool listed : 1;     /* `next` is in use */
 
-    bool armed : 1;      /* io_uring: the multishot operation is with the kernel */
+    bool armed : 1;      /* io_uring: the multishot operation (or the poll before it) is with the kernel */
+    bool quiet : 1;      /* io_uring: it is to wait by a poll, */
+    bool polling : 1;    /* and does */
     bool cancelling : 1; /* io_uring: and was asked to end */
 
     bool readable : 1;   /* epoll: as far as we know */

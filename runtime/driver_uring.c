@@ -15,6 +15,7 @@ enum operation {
     OPERATION_ACCEPT = 1,
     OPERATION_CONNECT,
     OPERATION_RECEIVE,
+    OPERATION_POLL, /* before a receive */
     OPERATION_RECEIVE_INTO,
     OPERATION_SEND,
     OPERATION_CANCEL,
@@ -96,6 +97,18 @@ static void submit_receive(struct uring_driver *uring, struct driver_socket *soc
     entry->buf_group = URING_GROUP;
     submit(uring, entry, socket, OPERATION_RECEIVE);
     socket->armed = true;
+}
+
+/* Nothing is waited for with less: a multishot receive keeps its message header
+ * and a poll besides. */
+static void submit_poll(struct uring_driver *uring, struct driver_socket *socket)
+{
+    struct io_uring_sqe *entry = uring_entry(&uring->ring);
+
+    io_uring_prep_poll_add(entry, socket->descriptor, POLLIN);
+    submit(uring, entry, socket, OPERATION_POLL);
+    socket->armed = true;
+    socket->polling = true;
 }
 
 static void submit_receive_into(struct uring_driver *uring, struct driver_socket *socket)
@@ -200,15 +213,22 @@ static void on_receive(struct uring_driver *uring, struct driver_socket *socket,
 }
 
 /* A multishot operation has ended: as it should, or for the kernel's own
- * reasons; then it begins again. */
+ * reasons; then it begins again.  Or the poll has, whatever it says: the receive
+ * will tell. */
 static void after_multishot(struct uring_driver *uring, struct driver_socket *socket)
 {
+    bool quiet = socket->quiet;
+
     socket->armed = false;
     socket->cancelling = false;
+    socket->polling = false;
+    socket->quiet = false;
     if (socket->closing)
         return;
     if (socket->receiving && socket->listening)
         submit_accept(uring, socket);
+    else if (socket->receiving && !socket->listed && quiet)
+        submit_poll(uring, socket);
     else if (socket->receiving && !socket->listed)
         submit_receive(uring, socket);
     else if (socket->receive_buffer != NULL)
@@ -285,6 +305,8 @@ static void on_socket(struct uring_driver *uring, enum operation operation, cons
     case OPERATION_RECEIVE:
         on_receive(uring, socket, completion->res, completion->flags);
         break;
+    case OPERATION_POLL:
+        break;
     case OPERATION_RECEIVE_INTO:
         on_receive_into(uring, socket, completion->res);
         break;
@@ -295,7 +317,7 @@ static void on_socket(struct uring_driver *uring, enum operation operation, cons
         on_connect(uring, socket, completion->res);
         break;
     }
-    if (!more && (operation == OPERATION_ACCEPT || operation == OPERATION_RECEIVE))
+    if (!more && (operation == OPERATION_ACCEPT || operation == OPERATION_RECEIVE || operation == OPERATION_POLL))
         after_multishot(uring, socket);
     settle(uring, socket);
 }
@@ -422,12 +444,27 @@ static void receive_stop(struct driver *driver, int socket_)
     struct driver_socket *socket = driver_socket_at(&uring->sockets, socket_);
 
     socket->receiving = false;
+    socket->quiet = false;
     if (!socket->armed || socket->cancelling || socket->closing)
         return;
     /* A cancelled accept stays an exclusive waiter, and swallows wake-ups meant
      * for other rings, until this one is entered for events: the next turn. */
     socket->cancelling = true;
-    cancel(uring, socket_tag(socket->listening ? OPERATION_ACCEPT : OPERATION_RECEIVE, socket));
+    cancel(uring, socket_tag(socket->listening ? OPERATION_ACCEPT :
+                             socket->polling ? OPERATION_POLL : OPERATION_RECEIVE, socket));
+}
+
+static void receive_quietly(struct driver *driver, int socket_)
+{
+    struct uring_driver *uring = uring_of(driver);
+    struct driver_socket *socket = driver_socket_at(&uring->sockets, socket_);
+
+    assert(!socket->listening);
+    if (!socket->receiving || !socket->armed || socket->polling || socket->cancelling || socket->closing)
+        return;
+    socket->quiet = true;
+    socket->cancelling = true;
+    cancel(uring, socket_tag(OPERATION_RECEIVE, socket));
 }
 
 static int connect_to(struct driver *driver, const struct sockaddr *address, socklen_t address_length,
@@ -612,6 +649,7 @@ static const struct driver_operations uring_operations = {
     .adopt = adopt,
     .release = release,
     .receive = receive,
+    .receive_quietly = receive_quietly,
     .receive_stop = receive_stop,
     .receive_into = receive_into,
     .receive_idle = receive_idle,

@@ -287,6 +287,50 @@ TEST_P(DriverTest, ReceivesAllBytesInOrder)
     EXPECT_GE(driver_acknowledged(drive(), pair.near), simulated() ? total : 1);
 }
 
+TEST_P(DriverTest, AQuietReceiveReceivesAllTheSame)
+{
+    Pair pair = connected();
+
+    driver_receive_quietly(drive(), pair.far); /* it is off: nothing happens */
+    driver_receive(drive(), pair.far, receiver);
+    for (int i = 0; i < 20; i++) {
+        std::string text = "message " + std::to_string(i);
+        if (i % 3 != 0)
+            driver_receive_quietly(drive(), pair.far);
+        if (i % 2 == 0)
+            for (int k = 0; k < 4; k++) /* the poll stands, or its beginning is under way */
+                turn(0);
+        driver_receive_quietly(drive(), pair.far); /* again */
+        send(first(), pair.near, text);
+        EXPECT_EQ(receive(first(), pair.far, text.size()), text);
+    }
+    driver_receive_quietly(drive(), pair.far);
+    for (int k = 0; k < 4; k++)
+        turn(0);
+    driver_receive_stop(drive(), pair.far);
+    ASSERT_TRUE(until([&] { return driver_receive_idle(drive(), pair.far); }));
+    send(first(), pair.near, "later");
+    EXPECT_FALSE(first().has(MESSAGE_IO_RECEIVED, pair.far));
+    driver_receive(drive(), pair.far, receiver);
+    EXPECT_EQ(receive(first(), pair.far, 5), "later");
+    driver_receive_quietly(drive(), pair.far);
+    turn(0);
+    driver_shutdown_write(drive(), pair.near);
+    EXPECT_EQ(await(first(), MESSAGE_IO_RECEIVED, pair.far).body.i64[0], 0) << "the end is told, too";
+}
+
+TEST_P(DriverTest, AQuietReceiveCanBeClosed)
+{
+    Pair pair = connected();
+
+    driver_receive(drive(), pair.far, receiver);
+    driver_receive_quietly(drive(), pair.far);
+    for (int k = 0; k < 4; k++)
+        turn(0);
+    first().close(pair.far);
+    EXPECT_TRUE(until([&] { return first().stats().operations_in_flight == 0; }));
+}
+
 TEST_P(DriverTest, LosesNoByteWhenTheKindOfReceiveChanges)
 {
     constexpr uint64_t total = 32 << 20;
@@ -308,6 +352,8 @@ TEST_P(DriverTest, LosesNoByteWhenTheKindOfReceiveChanges)
             if (mode == Multishot)
                 driver_receive(drive(), pair.far, receiver);
         }
+        if (mode == Multishot && random() % 4 == 0)
+            driver_receive_quietly(drive(), pair.far);
         if (mode == Multishot && random() % 4 == 0) {
             driver_receive_stop(drive(), pair.far);
             mode = Stopping;
