@@ -21,6 +21,7 @@ void driver_deliver(struct driver *driver, enum message_type type, struct actor_
     message.body.i64[0] = result;
     message.body.i64[1] = socket;
     driver->delivered++;
+    driver->sent += type == MESSAGE_IO_SENT;
     driver->deliver(driver->worker, &message);
 }
 
@@ -42,6 +43,11 @@ unsigned driver_turn(struct driver *driver, uint64_t deadline_ns)
 {
     driver->stats.turns++;
     return driver->operations->turn(driver, deadline_ns);
+}
+
+uint64_t driver_arrived(const struct driver *driver)
+{
+    return driver->delivered - driver->sent;
 }
 
 void driver_wake(struct driver *driver)

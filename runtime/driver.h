@@ -79,6 +79,8 @@ struct driver *driver_epoll_new(struct worker *worker, struct buffer_pool *pool,
  * into mail of the worker.  Returns the number of messages made.  May return
  * before the deadline with none. */
 unsigned driver_turn(struct driver *driver, uint64_t deadline_ns);
+/* How many it has made, ever, but for those that tell of a send: what others did. */
+uint64_t driver_arrived(const struct driver *driver);
 /* Any thread: ends a wait, now or the next one.  Costs a system call only if no
  * other wake came since the last turn ended. */
 void driver_wake(struct driver *driver);

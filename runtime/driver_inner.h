@@ -48,6 +48,7 @@ struct driver {
     /* worker_deliver(), but in the tests of the drivers, which have no worker. */
     void (*deliver)(struct worker *worker, struct message *message);
     uint64_t delivered; /* messages, ever */
+    uint64_t sent;      /* those of them that tell of a send */
     struct driver_stats stats; /* but `wakes`, which is below */
     uint64_t wakes;            /* atomic */
 };

@@ -148,8 +148,8 @@ struct worker {
     uint64_t wake_mask;              /* workers that mail was pushed to since the last look */
     struct mail_slot **held;         /* of each inbound lane: taken, and waiting for its actor's room */
     struct mail_link *foreign_first; /* taken from `foreign`, not yet delivered */
-    uint64_t last_work_ns, spin_ns;
-    unsigned spin_skipped;
+    uint64_t last_work_ns;
+    unsigned spin_credit, spin_skipped;
     struct worker_stats stats;
     struct worker_event *events;
     uint64_t event_count;

@@ -9,8 +9,9 @@
 #include <string.h>
 
 enum {
-    SPIN_NS_MIN = 1000,  /* below, it is off */
-    SPIN_SKIP = 64,      /* sleeps after which it is tried again */
+    SPIN_CREDIT = 8,     /* so many in a row that bring nothing, and it is off */
+    SPIN_TRIES = 2,      /* then it is tried again: two, for who answers may be asleep at the first */
+    SPIN_SKIP = 16,      /* after so many sleeps */
     SPIN_YIELD_NS = 4000, /* of spinning, after which others get the CPU: a system call each time */
     /* Of the reserve of mail; what comes from outside waits there meanwhile. */
     INBOUND_RESERVE_KEPT = RESERVE_UNITS / 2,
@@ -35,7 +36,7 @@ struct worker *worker_new(struct runtime *runtime, unsigned index)
     memset(worker, 0, sizeof(*worker));
     worker->runtime = runtime;
     worker->index = index;
-    worker->spin_ns = runtime_spin(runtime);
+    worker->spin_credit = SPIN_CREDIT;
     host_init(&worker->host);
     worker->outlets = calloc(count, sizeof(*worker->outlets));
     worker->inbound = calloc(count, sizeof(*worker->inbound));
@@ -403,11 +404,7 @@ static bool fall_asleep(struct worker *worker)
 static void spin_paid(struct worker *worker, bool paid)
 {
     worker->stats.spins_paid += paid;
-    worker->spin_ns = paid ? worker->spin_ns * 2 : worker->spin_ns / 2;
-    if (worker->spin_ns > runtime_spin(worker->runtime))
-        worker->spin_ns = runtime_spin(worker->runtime);
-    if (worker->spin_ns < SPIN_NS_MIN)
-        worker->spin_ns = 0;
+    worker->spin_credit = paid ? SPIN_CREDIT : worker->spin_credit - 1;
 }
 
 /* Off while it does not pay; then tried again now and then. */
@@ -415,21 +412,26 @@ static bool may_spin(struct worker *worker, uint64_t now_ns)
 {
     if (runtime_spin(worker->runtime) == 0 || now_ns - worker->last_work_ns > WORKER_SPIN_AFTER_NS)
         return false;
-    if (worker->spin_ns)
+    if (worker->spin_credit > 0)
         return true;
     if (++worker->spin_skipped % SPIN_SKIP)
         return false;
-    worker->spin_ns = runtime_spin(worker->runtime);
+    worker->spin_credit = SPIN_TRIES;
     return true;
 }
 
 /* So short a sleep would have been a spin that paid. */
 static void slept(struct worker *worker, uint64_t since_ns)
 {
-    uint64_t spin_ns = runtime_spin(worker->runtime);
+    if (driver_now_ns(worker->driver) - since_ns < runtime_spin(worker->runtime))
+        worker->spin_credit = SPIN_CREDIT;
+}
 
-    if (driver_now_ns(worker->driver) - since_ns < spin_ns)
-        worker->spin_ns = spin_ns;
+/* Somebody else did something: no send of our own, which is mostly done at once,
+ * and says nothing of when the next message will come. */
+static bool has_arrived(struct worker *worker, uint64_t before)
+{
+    return driver_arrived(worker->driver) != before || has_inbound(worker);
 }
 
 /* Waking a CPU that sleeps costs tens of microseconds: looks around for a
@@ -440,22 +442,24 @@ static bool spin(struct worker *worker, uint64_t deadline_ns)
     if (!may_spin(worker, now_ns))
         return false;
     worker->stats.spins++;
-    uint64_t end_ns = now_ns + worker->spin_ns;
+    uint64_t end_ns = now_ns + runtime_spin(worker->runtime);
     if (end_ns > deadline_ns)
         end_ns = deadline_ns;
     uint64_t yield_ns = now_ns + SPIN_YIELD_NS;
-    bool paid = false;
-    while (now_ns < end_ns && !paid) {
-        paid = driver_turn(worker->driver, 0) > 0 || has_inbound(worker) || worker->ready.first;
+    uint64_t arrived = driver_arrived(worker->driver);
+    bool came = false;
+    while (now_ns < end_ns && !came) {
+        came = driver_turn(worker->driver, 0) > 0 || has_inbound(worker) || worker->ready.first;
         now_ns = driver_now_ns(worker->driver);
-        if (paid || now_ns < yield_ns)
+        if (came || now_ns < yield_ns)
             continue;
         sched_yield(); /* to whoever shares the CPU */
         now_ns = driver_now_ns(worker->driver);
         yield_ns = now_ns + SPIN_YIELD_NS;
     }
-    spin_paid(worker, paid);
-    return paid;
+    if (!came || has_arrived(worker, arrived))
+        spin_paid(worker, came);
+    return came;
 }
 
 static void wait(struct worker *worker, uint64_t deadline_ns)
@@ -467,11 +471,12 @@ static void wait(struct worker *worker, uint64_t deadline_ns)
         driver_turn(worker->driver, 0);
         return;
     }
-    uint64_t since_ns = driver_now_ns(worker->driver);
+    uint64_t since_ns = driver_now_ns(worker->driver), arrived = driver_arrived(worker->driver);
     worker->stats.sleeps++;
     driver_turn(worker->driver, deadline_ns);
     __atomic_store_n(&worker->sleeping, 0, __ATOMIC_RELAXED);
-    slept(worker, since_ns);
+    if (has_arrived(worker, arrived))
+        slept(worker, since_ns);
 }
 
 /* When something is to be done though nobody sends mail and nothing completes. */

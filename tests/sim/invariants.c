@@ -80,16 +80,16 @@ static uint64_t worker_pool(const struct look *look)
     return stats.bytes_live > stats.bytes_mapped || (max && stats.bytes_mapped > max);
 }
 
-static uint64_t worker_events_behind(const struct look *look)
+static uint64_t worker_spin(const struct look *look)
 {
-    return look->worker->spin_ns;
+    return runtime_spin(look->worker->runtime);
 }
 
 static const struct limit worker_limits[] = {
     {"WORKER_FOREIGN_MESSAGES_MAX", worker_foreign, WORKER_FOREIGN_MESSAGES_MAX},
     {"WORKER_LANE_MESSAGES", worker_lane, WORKER_LANE_MESSAGES},
     {"a worker's pool of buffers", worker_pool, 0},
-    {"WORKER_SPIN_NS_MAX", worker_events_behind, WORKER_SPIN_NS_MAX},
+    {"WORKER_SPIN_NS_MAX", worker_spin, WORKER_SPIN_NS_MAX},
 };
 
 static uint64_t node_windows(const struct look *look)

@@ -121,6 +121,19 @@ TEST_P(DriverTest, SharesAListenerBetweenDrivers)
     }));
 }
 
+TEST_P(DriverTest, ASendThatIsDoneHasNotArrived)
+{
+    Pair pair = connected();
+    uint64_t before = driver_arrived(drive());
+
+    driver_send(drive(), pair.near, sender, buffer_with("hello", 5), 0, 5);
+    ASSERT_TRUE(until([&] { return first().take(MESSAGE_IO_SENT, pair.near).type != MESSAGE_NONE; }));
+    EXPECT_EQ(driver_arrived(drive()), before);
+    driver_receive(drive(), pair.far, receiver);
+    EXPECT_EQ(receive(first(), pair.far, 5), "hello");
+    EXPECT_GT(driver_arrived(drive()), before);
+}
+
 TEST_P(DriverTest, HandsASocketToAnotherDriver)
 {
     Party &other = add_party();
