@@ -1,5 +1,6 @@
 #include "runtime/mailbox.h"
 
+#include "runtime/hand_over.h"
 #include "runtime/log_line.h"
 
 #include <ck_pr.h>
@@ -8,18 +9,6 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
-
-/* TSan's view of a hand-over: all before release(x) in one thread happens
- * before all after acquire(x) in another. */
-#ifdef CHORUS_TSAN
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-#define hand_over(address) __tsan_release((void *)(address))
-#define take_over(address) __tsan_acquire((void *)(address))
-#else
-#define hand_over(address) ((void)(address))
-#define take_over(address) ((void)(address))
-#endif
 
 CK_RING_PROTOTYPE(message, message)
 CK_RING_PROTOTYPE(line, log_line)

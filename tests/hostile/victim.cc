@@ -100,8 +100,12 @@ int Process::wait(int patience_ms)
 
 void Process::signal(int number)
 {
-    if (alive())
-        kill(pid_, number);
+    if (!alive())
+        return;
+    kill(pid_, number);
+    /* Its threads stop one after the other, each when it has its turn. */
+    if (number == SIGSTOP && waitpid(pid_, &status_, WUNTRACED) == pid_ && !WIFSTOPPED(status_))
+        pid_ = -1;
 }
 
 /* A program that has ended is a test that fails, and not the end of all of them.  SIGPIPE is not ignored for good: the

@@ -47,6 +47,7 @@ public:
     bool alive();
     /* The exit status, or 256 and the signal; -1 when it does not end. */
     int wait(int patience_ms = 10000);
+    /* After SIGSTOP it has stopped. */
     void signal(int number);
     bool write(const std::string &line);
     void close_input();
