@@ -46,19 +46,19 @@ public:
     pid_t pid() const { return pid_; }
     bool alive();
     /* The exit status, or 256 and the signal; -1 when it does not end. */
-    int wait(int patience_ms = 10000);
+    int wait(int patience_ms = 30000);
     /* After SIGSTOP it has stopped. */
     void signal(int number);
     bool write(const std::string &line);
     void close_input();
     /* The next line of its standard output, without the newline; "" when none comes. */
-    std::string line(int patience_ms = 10000);
+    std::string line(int patience_ms = 30000);
     /* What is left of its standard output; all of it, once it has ended. */
     std::string output();
     /* All of its standard error so far. */
     std::string errors();
     /* Waits until `text` is in it. */
-    bool says(const std::string &text, int patience_ms = 5000);
+    bool says(const std::string &text, int patience_ms = 30000);
 
     /* From /proc. */
     size_t descriptors() const;
