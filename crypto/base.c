@@ -13,6 +13,17 @@ static const char alphabet_58[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkm
 static const char alphabet_64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char alphabet_64_url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+/* Of a character its value and 1, for peer ids come as text with every call; 0: none. */
+static const uint8_t digits_58[128] = {
+    ['1'] = 1,  ['2'] = 2,  ['3'] = 3,  ['4'] = 4,  ['5'] = 5,  ['6'] = 6,  ['7'] = 7,  ['8'] = 8,  ['9'] = 9,
+    ['A'] = 10, ['B'] = 11, ['C'] = 12, ['D'] = 13, ['E'] = 14, ['F'] = 15, ['G'] = 16, ['H'] = 17, ['J'] = 18,
+    ['K'] = 19, ['L'] = 20, ['M'] = 21, ['N'] = 22, ['P'] = 23, ['Q'] = 24, ['R'] = 25, ['S'] = 26, ['T'] = 27,
+    ['U'] = 28, ['V'] = 29, ['W'] = 30, ['X'] = 31, ['Y'] = 32, ['Z'] = 33, ['a'] = 34, ['b'] = 35, ['c'] = 36,
+    ['d'] = 37, ['e'] = 38, ['f'] = 39, ['g'] = 40, ['h'] = 41, ['i'] = 42, ['j'] = 43, ['k'] = 44, ['m'] = 45,
+    ['n'] = 46, ['o'] = 47, ['p'] = 48, ['q'] = 49, ['r'] = 50, ['s'] = 51, ['t'] = 52, ['u'] = 53, ['v'] = 54,
+    ['w'] = 55, ['x'] = 56, ['y'] = 57, ['z'] = 58,
+};
+
 /* bits > 0: that many bits a character; bits 0: the bytes are one number in base `radix`. */
 static const struct encoding {
     const char *alphabet;
@@ -21,13 +32,14 @@ static const struct encoding {
     bool fold_case;
     bool pads;
     char multibase;
+    const uint8_t *digits; /* NULL: the alphabet is searched */
 } encodings[] = {
-    [BASE_16] = {alphabet_16, 4, 16, true, false, 'f'},
-    [BASE_32] = {alphabet_32, 5, 32, false, false, 'b'},
-    [BASE_36] = {alphabet_36, 0, 36, true, false, 'k'},
-    [BASE_58] = {alphabet_58, 0, 58, false, false, 'z'},
-    [BASE_64] = {alphabet_64, 6, 64, false, true, 'm'},
-    [BASE_64_URL] = {alphabet_64_url, 6, 64, false, false, 'u'},
+    [BASE_16] = {alphabet_16, 4, 16, true, false, 'f', NULL},
+    [BASE_32] = {alphabet_32, 5, 32, false, false, 'b', NULL},
+    [BASE_36] = {alphabet_36, 0, 36, true, false, 'k', NULL},
+    [BASE_58] = {alphabet_58, 0, 58, false, false, 'z', digits_58},
+    [BASE_64] = {alphabet_64, 6, 64, false, true, 'm', NULL},
+    [BASE_64_URL] = {alphabet_64_url, 6, 64, false, false, 'u', NULL},
 };
 
 enum {
@@ -41,6 +53,8 @@ static int digit_of(const struct encoding *encoding, char c)
 {
     const char *at;
 
+    if (encoding->digits != NULL)
+        return (unsigned char)c < sizeof(digits_58) ? encoding->digits[(unsigned char)c] - 1 : -1;
     if (encoding->fold_case && c >= 'A' && c <= 'Z')
         c = (char)(c - 'A' + 'a');
     at = c == '\0' ? NULL : strchr(encoding->alphabet, c);
@@ -192,46 +206,83 @@ static int encode_radix(char *text, size_t capacity, size_t *length, const struc
     return 0;
 }
 
-/* number = number * from + digit, in base 256, the least significant first. */
-static size_t multiply_add(uint8_t *number, size_t used, unsigned from, unsigned digit)
+enum {
+    /* A character has less than 6 bits. */
+    RADIX_WORDS_MAX = (BASE_RADIX_TEXT_MAX * 6 + 31) / 32,
+};
+
+/* number = number * factor + value, in words, the least significant first. */
+static size_t multiply_add(uint32_t *number, size_t used, uint32_t factor, uint32_t value)
 {
-    unsigned carry = digit;
+    uint64_t carry = value;
 
     for (size_t i = 0; i < used; i++) {
-        carry += number[i] * from;
-        number[i] = (uint8_t)carry;
-        carry >>= 8;
+        carry += (uint64_t)number[i] * factor;
+        number[i] = (uint32_t)carry;
+        carry >>= 32;
     }
-    for (; carry > 0; carry >>= 8)
-        number[used++] = (uint8_t)carry;
+    if (carry > 0)
+        number[used++] = (uint32_t)carry;
+    assert(used <= RADIX_WORDS_MAX);
     return used;
+}
+
+/* As many characters at a time as one word holds.  Returns the words used, or -1
+ * for a character that is no digit. */
+static int number_of(uint32_t *number, const struct encoding *encoding, const char *text, size_t length)
+{
+    uint32_t factor = 1, value = 0;
+    size_t used = 0;
+
+    for (size_t i = 0; i < length; i++) {
+        int digit = digit_of(encoding, text[i]);
+
+        if (digit < 0)
+            return -1;
+        value = value * encoding->radix + (uint32_t)digit;
+        factor *= encoding->radix;
+        if (i + 1 < length && (uint64_t)factor * encoding->radix <= UINT32_MAX)
+            continue;
+        used = multiply_add(number, used, factor, value);
+        factor = 1;
+        value = 0;
+    }
+    return (int)used;
+}
+
+/* Without zeros in front. */
+static size_t number_bytes(const uint32_t *number, size_t used)
+{
+    size_t bytes = used * 4;
+
+    while (bytes > 0 && (uint8_t)(number[(bytes - 1) / 4] >> (bytes - 1) % 4 * 8) == 0)
+        bytes--;
+    return bytes;
 }
 
 static int decode_radix(uint8_t *data, size_t capacity, size_t *length, const struct encoding *encoding,
                         const char *text, size_t text_length)
 {
-    uint8_t number[BASE_RADIX_TEXT_MAX];
-    size_t used = 0, zeros = 0;
+    uint32_t number[RADIX_WORDS_MAX];
+    size_t bytes, zeros = 0;
+    int used;
 
     if (text_length > BASE_RADIX_TEXT_MAX)
         return P2P_ERR_CALL_MALFORMED;
     while (zeros < text_length && text[zeros] == encoding->alphabet[0])
         zeros++;
-    for (size_t i = zeros; i < text_length; i++) {
-        int digit = digit_of(encoding, text[i]);
-
-        if (digit < 0)
-            return P2P_ERR_CALL_MALFORMED;
-        used = multiply_add(number, used, encoding->radix, (unsigned)digit);
-    }
-    if (zeros + used > BASE_RADIX_BYTES_MAX)
+    used = number_of(number, encoding, text + zeros, text_length - zeros);
+    if (used < 0)
         return P2P_ERR_CALL_MALFORMED;
-    if (zeros + used > capacity)
+    bytes = number_bytes(number, (size_t)used);
+    if (zeros + bytes > BASE_RADIX_BYTES_MAX)
+        return P2P_ERR_CALL_MALFORMED;
+    if (zeros + bytes > capacity)
         return P2P_ERR_CALL_SHORT;
     memset(data, 0, zeros);
-    for (size_t i = 0; i < used; i++)
-        data[zeros + i] = number[used - 1 - i];
-    *length = zeros + used;
+    for (size_t i = 0; i < bytes; i++)
+        data[zeros + i] = (uint8_t)(number[(bytes - 1 - i) / 4] >> (bytes - 1 - i) % 4 * 8);
+    *length = zeros + bytes;
     return 0;
 }
 
