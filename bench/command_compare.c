@@ -90,10 +90,12 @@ int command_compare(int argc, char **argv)
     static const struct argp argp = {options, parse, "A.json B.json",
                                      "Ratios of B's figures to A's, with 95 % intervals.\v"
                                      "Exit status: 0 no regression; 1 a figure is worse by more than the margin, and "
-                                     "its interval says so; 2 wrong usage or input.", NULL, NULL, NULL};
+                                     "its interval says so (one of a single run has none: by more than five margins), "
+                                     "or a pair that ran in A failed in B; 2 wrong usage or input, or nothing in "
+                                     "common.", NULL, NULL, NULL};
     struct parsing parsing = {.wanted = 2, .margin = 0.05};
+    struct compare_outcome outcome;
     json_t *results[2];
-    unsigned worse;
 
     argp_err_exit_status = COMMAND_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
@@ -104,10 +106,15 @@ int command_compare(int argc, char **argv)
         json_decref(results[0]);
         return COMMAND_USAGE;
     }
-    worse = compare_print(stdout, results[0], results[1], parsing.margin, parsing.relative);
+    outcome = compare_print(stdout, results[0], results[1], parsing.margin, parsing.relative);
     json_decref(results[0]);
     json_decref(results[1]);
-    return worse > 0 ? COMMAND_FAILED : COMMAND_DONE;
+    if (outcome.worse > 0 || outcome.failed > 0)
+        return COMMAND_FAILED;
+    if (outcome.compared == 0)
+        fprintf(stderr, "chorus-bench: %s and %s have no figure in common%s: measure the same rows\n",
+                parsing.files[0], parsing.files[1], parsing.relative ? " with a reference" : "");
+    return outcome.compared > 0 ? COMMAND_DONE : COMMAND_USAGE;
 }
 
 int command_check(int argc, char **argv)

@@ -5,10 +5,19 @@
 
 #include <stdio.h>
 
-/* Prints B's figures over A's, and returns how many are worse by more than
- * `margin` (0.05: 5 %) with an interval that agrees.  `relative`: each figure is
- * first divided by the median of the row's reference in the same results, so that
+enum compare_limits {
+    COMPARE_ONCE = 5, /* times the margin, where a figure was measured once and has no interval */
+};
+
+struct compare_outcome {
+    unsigned compared; /* figures that both have */
+    unsigned worse;    /* by more than the margin, with an interval that agrees */
+    unsigned failed;   /* series of the first that failed in the second */
+};
+
+/* Prints B's figures over A's.  `margin`: 0.05 is 5 %.  `relative`: each figure is
+ * first divided by that of the row's reference in the same results, so that
  * results of two machines can be compared; rows without one are left out. */
-unsigned compare_print(FILE *file, const json_t *a, const json_t *b, double margin, bool relative);
+struct compare_outcome compare_print(FILE *file, const json_t *a, const json_t *b, double margin, bool relative);
 
 #endif

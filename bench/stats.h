@@ -26,7 +26,18 @@ struct stats_ratio {
 };
 
 /* The median of `b` over that of `a`; the interval by percentile bootstrap, the
- * same for the same samples.  With one sample on either side it is a point. */
+ * same for the same samples.  With one sample on either side it is a point.
+ * Nothing over nothing is 1, something over nothing INFINITY. */
 struct stats_ratio stats_ratio_of(const double *a, size_t a_count, const double *b, size_t b_count);
+
+struct stats_samples {
+    double values[STATS_SAMPLES_MAX];
+    size_t count;
+};
+
+/* The same of two ratios: each first over a reference of its own, whose spread
+ * counts in the interval, too. */
+struct stats_ratio stats_ratio_of_ratios(const struct stats_samples *a, const struct stats_samples *a_reference,
+                                         const struct stats_samples *b, const struct stats_samples *b_reference);
 
 #endif

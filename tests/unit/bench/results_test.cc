@@ -311,14 +311,18 @@ TEST(Targets, EpollIsJudgedByTheRowWhereItCostsMost)
 
 /* ---- Comparing ------------------------------------------------------------------ */
 
-unsigned compare(const Results &a, const Results &b, bool relative = false, std::string *text = nullptr)
+compare_outcome outcome(const Results &a, const Results &b, bool relative = false, std::string *text = nullptr)
 {
-    unsigned worse = 0;
-    std::string out =
-        printed([&](FILE *file) { worse = compare_print(file, a.get(), b.get(), 0.05, relative); });
+    compare_outcome found = {};
+    std::string out = printed([&](FILE *file) { found = compare_print(file, a.get(), b.get(), 0.05, relative); });
     if (text != nullptr)
         *text = out;
-    return worse;
+    return found;
+}
+
+unsigned compare(const Results &a, const Results &b, bool relative = false, std::string *text = nullptr)
+{
+    return outcome(a, b, relative, text).worse;
 }
 
 TEST(Compare, FindsWhatIsWorseAndIsSureOfIt)
@@ -357,6 +361,59 @@ TEST(Compare, OfTwoMachinesComparesRatiosToTheReference)
     add_all(b, "rr-32-100", "raw-aead", "rate", {50, 50, 50});
     EXPECT_GT(compare(a, b), 0u);
     EXPECT_EQ(compare(a, b, true), 0u);
+}
+
+TEST(Compare, OfTwoMachinesIsAsUnsureAsTheirReferences)
+{
+    Results a = make(), b = make();
+
+    add_all(a, "rr-32-100", "ours", "p999", {100, 101, 102});
+    add_all(a, "rr-32-100", "raw-aead", "p999", {50, 100, 200});
+    add_all(b, "rr-32-100", "ours", "p999", {100, 101, 102});
+    add_all(b, "rr-32-100", "raw-aead", "p999", {40, 50, 120}); /* twice as good, if it is not chance */
+    EXPECT_EQ(compare(a, b, true), 0u);
+    add_all(b, "rtt", "ours", "p50", {30, 30, 30});
+    add_all(a, "rtt", "ours", "p50", {10, 10, 10});
+    EXPECT_EQ(outcome(a, b, true).compared, 1u) << "without a reference, and the reference itself, are left out";
+}
+
+TEST(Compare, APairThatFailedIsNoPass)
+{
+    Results a = make(), b = make();
+    std::string text;
+
+    add_all(a, "rr-32-100", "ours", "rate", {100, 101, 102});
+    fail(b, "rr-32-100", "ours", "ours (dialler): it ended (signal 11)");
+    compare_outcome found = outcome(a, b, false, &text);
+    EXPECT_EQ(found.failed, 1u) << text;
+    EXPECT_EQ(found.compared, 0u) << text;
+    EXPECT_NE(text.find("FAILED in the second: ours (dialler): it ended (signal 11)"), std::string::npos) << text;
+    EXPECT_EQ(outcome(b, a).failed, 0u) << "it works now";
+}
+
+TEST(Compare, UnitsThatFailWhereNoneDidAreWorse)
+{
+    Results a = make(), b = make(), c = make();
+
+    add_all(a, "rr-32-100", "ours", "failed", {0, 0, 0});
+    add_all(b, "rr-32-100", "ours", "failed", {7, 9, 8});
+    add_all(c, "rr-32-100", "ours", "failed", {0, 0, 0});
+    EXPECT_EQ(compare(a, b), 1u);
+    EXPECT_EQ(compare(b, a), 0u);
+    EXPECT_EQ(compare(a, c), 0u);
+}
+
+TEST(Compare, ASingleRunHasNoInterval)
+{
+    Results a = make(), b = make(), c = make();
+    std::string text;
+
+    add(a, "idle-1000", "ours", "memory", 1000);
+    add(b, "idle-1000", "ours", "memory", 1200);
+    add(c, "idle-1000", "ours", "memory", 1300);
+    EXPECT_EQ(compare(a, b, false, &text), 0u) << text;
+    EXPECT_NE(text.find("(one run)"), std::string::npos) << text;
+    EXPECT_EQ(compare(a, c), 1u);
 }
 
 TEST(Compare, SaysWhatOnlyOneHas)

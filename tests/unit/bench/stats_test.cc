@@ -70,6 +70,30 @@ TEST(Stats, TheIntervalHoldsTheRatioAndNarrowsWithTheSpread)
     EXPECT_GT(unsure.high - unsure.low, 0.3);
 }
 
+TEST(Stats, NothingOverNothingIsAsMuch)
+{
+    const double nothing[] = {0, 0}, some[] = {1, 2}, mixed[] = {0, 3, 0, 3};
+
+    EXPECT_EQ(stats_ratio_of(nothing, 2, nothing, 2).low, 1);
+    EXPECT_TRUE(std::isinf(stats_ratio_of(nothing, 2, some, 2).low));
+    EXPECT_EQ(stats_ratio_of(some, 2, nothing, 2).high, 0);
+    EXPECT_FALSE(std::isnan(stats_ratio_of(mixed, 4, mixed, 4).low));
+    EXPECT_FALSE(std::isnan(stats_ratio_of(mixed, 4, mixed, 4).high));
+}
+
+TEST(Stats, ARatioOfRatiosIsAsUnsureAsItsReferences)
+{
+    const stats_samples figure = {{100, 101, 102}, 3}, sure = {{50, 50, 50}, 3}, unsure = {{25, 50, 100}, 3};
+    stats_ratio near = stats_ratio_of_ratios(&figure, &sure, &figure, &sure);
+    stats_ratio wide = stats_ratio_of_ratios(&figure, &sure, &figure, &unsure);
+
+    EXPECT_EQ(near.ratio, 1);
+    EXPECT_LT(near.high - near.low, 0.05);
+    EXPECT_EQ(wide.ratio, 1);
+    EXPECT_LT(wide.low, 0.6);
+    EXPECT_GT(wide.high, 1.9);
+}
+
 TEST(Stats, TheSameSamplesGiveTheSameInterval)
 {
     const double a[] = {1, 2, 3, 4}, b[] = {2, 3, 5, 7};
