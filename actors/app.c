@@ -139,14 +139,21 @@ static void signal_change(struct app *app)
         app->wake(app->wake_argument);
 }
 
-static struct entry *entry_new(const struct p2p_event *event)
+static size_t id_length_of(const struct p2p_event *event)
 {
-    size_t id_length = strnlen(event->id, sizeof(event->id) - 1);
-    size_t text_length = strnlen(event->text.text, sizeof(event->text.text) - 1);
-    struct entry *entry = calloc(1, sizeof(*entry) + id_length + text_length);
+    return strnlen(event->id, sizeof(event->id) - 1);
+}
 
-    if (!entry)
-        return NULL;
+static size_t text_length_of(const struct p2p_event *event)
+{
+    return strnlen(event->text.text, sizeof(event->text.text) - 1);
+}
+
+/* There is room behind it for both texts. */
+static void entry_fill(struct entry *entry, const struct p2p_event *event)
+{
+    size_t id_length = id_length_of(event), text_length = text_length_of(event);
+
     entry->type = (uint8_t)event->type;
     entry->error = event->error;
     entry->request = event->request;
@@ -155,6 +162,14 @@ static struct entry *entry_new(const struct p2p_event *event)
     entry->text_length = (uint16_t)text_length;
     memcpy(entry->bytes, event->id, id_length);
     memcpy(entry->bytes + id_length, event->text.text, text_length);
+}
+
+static struct entry *entry_new(const struct p2p_event *event)
+{
+    struct entry *entry = calloc(1, sizeof(*entry) + id_length_of(event) + text_length_of(event));
+
+    if (entry)
+        entry_fill(entry, event);
     return entry;
 }
 
@@ -170,16 +185,14 @@ static void entry_event(const struct entry *entry, struct p2p_event *event)
     event->text.text[entry->text_length] = '\0';
 }
 
-bool app_push(struct app *app, const struct p2p_event *event)
+/* NULL: NODE_CLOSED, which has its place.  False: there was no room for it. */
+static bool push(struct app *app, struct entry *entry, enum p2p_event_type type)
 {
     struct entry *dropped = NULL;
-    struct entry *entry = NULL;
 
-    if (event->type != P2P_EVENT_NODE_CLOSED && !(entry = entry_new(event)))
-        return false;
     pthread_mutex_lock(&app->mutex);
-    bool again = event->type == P2P_EVENT_ADDRESSES_CHANGED && app->changed;
-    bool full = event->type == P2P_EVENT_STREAM_INCOMING && app->incoming_waiting == APP_INCOMING_MAX;
+    bool again = type == P2P_EVENT_ADDRESSES_CHANGED && app->changed;
+    bool full = type == P2P_EVENT_STREAM_INCOMING && app->incoming_waiting == APP_INCOMING_MAX;
     if (app->ended || full || again) {
         pthread_mutex_unlock(&app->mutex);
         free(entry);
@@ -189,9 +202,9 @@ bool app_push(struct app *app, const struct p2p_event *event)
         app->closed = true;
     else
         link_entry(app, entry);
-    if (event->type == P2P_EVENT_STREAM_INCOMING)
+    if (type == P2P_EVENT_STREAM_INCOMING)
         app->incoming_waiting++;
-    app->changed |= event->type == P2P_EVENT_ADDRESSES_CHANGED;
+    app->changed |= type == P2P_EVENT_ADDRESSES_CHANGED;
     if (app->peers_waiting > APP_EVENTS_MAX) {
         dropped = app->peer_head;
         unlink_entry(app, dropped);
@@ -201,6 +214,39 @@ bool app_push(struct app *app, const struct p2p_event *event)
     pthread_mutex_unlock(&app->mutex);
     free(dropped);
     return true;
+}
+
+bool app_push(struct app *app, const struct p2p_event *event)
+{
+    struct entry *entry = event->type == P2P_EVENT_NODE_CLOSED ? NULL : entry_new(event);
+
+    if (!entry && event->type != P2P_EVENT_NODE_CLOSED) {
+        pthread_mutex_lock(&app->mutex);
+        app->dropped += is_peer_event(event->type);
+        pthread_mutex_unlock(&app->mutex);
+        return false;
+    }
+    return push(app, entry, event->type);
+}
+
+struct app_answer *app_answer_new(void)
+{
+    const struct p2p_event *event = NULL;
+
+    return calloc(1, sizeof(struct entry) + sizeof(event->id) + sizeof(event->text));
+}
+
+void app_answer_free(struct app_answer *answer)
+{
+    free(answer);
+}
+
+void app_push_answer(struct app *app, struct app_answer *answer, const struct p2p_event *event)
+{
+    struct entry *entry = (struct entry *)(void *)answer;
+
+    entry_fill(entry, event);
+    (void)push(app, entry, event->type);
 }
 
 uint64_t app_dropped(struct app *app)

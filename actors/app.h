@@ -42,6 +42,7 @@ struct app_held {
 };
 
 struct app;
+struct app_answer;
 
 struct app *app_new(int *error);
 void app_free(struct app *app);
@@ -54,6 +55,12 @@ int app_descriptor(struct app *app);
 /* Copies the event.  False when an inbound stream finds APP_INCOMING_MAX of
  * them waiting, when NODE_CLOSED was taken, or memory is out. */
 bool app_push(struct app *app, const struct p2p_event *event);
+/* Room for the event that will answer a request, taken when it is asked: then the
+ * answer cannot be lost for want of memory.  NULL when memory is out. */
+struct app_answer *app_answer_new(void);
+void app_answer_free(struct app_answer *answer);
+/* The same as app_push(), with that room, which is gone then. */
+void app_push_answer(struct app *app, struct app_answer *answer, const struct p2p_event *event);
 void app_stream_ready(struct app *app, struct app_ready *ready, struct p2p_stream *stream, uint32_t bits, int error);
 /* Takes a stream off the ready list: nothing about it is told any more. */
 void app_stream_forget(struct app *app, struct app_ready *ready);

@@ -47,6 +47,7 @@ static void waiter_free(struct waiter *waiter)
         pthread_mutex_destroy(&sync->mutex);
     }
     free(sync);
+    app_answer_free(waiter->answer);
     free(waiter);
 }
 
@@ -60,7 +61,11 @@ struct waiter *waiter_new(struct p2p_node *node, enum waiter_kind kind, uint64_t
     waiter->request = request;
     waiter->kind = (uint8_t)kind;
     waiter->refs = kind == WAITER_BLOCKING ? 2 : 1;
-    if (kind == WAITER_BLOCKING && !(waiter->sync = sync_new())) {
+    if (kind == WAITER_BLOCKING)
+        waiter->sync = sync_new();
+    else
+        waiter->answer = app_answer_new();
+    if (!waiter->sync && !waiter->answer) {
         free(waiter);
         return NULL;
     }
@@ -94,7 +99,8 @@ static void finish_event(struct waiter *waiter)
         event.type = waiter->result ? P2P_EVENT_STREAM_OPEN_FAILED : P2P_EVENT_STREAM_OPENED;
     if (!connect && !waiter->result)
         event.stream = waiter->object;
-    app_push(waiter->node->app, &event);
+    app_push_answer(waiter->node->app, waiter->answer, &event);
+    waiter->answer = NULL;
     waiter_free(waiter);
 }
 

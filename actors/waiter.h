@@ -21,6 +21,7 @@ struct waiter {
     uint8_t done;
     uint32_t refs;
     void *sync;
+    struct app_answer *answer;    /* room for the event */
     /* What becomes of the object when the caller has gone away (time-out). */
     void (*abandoned)(struct waiter *waiter);
 };
