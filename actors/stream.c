@@ -304,6 +304,10 @@ void stream_write_closed(struct p2p_stream *stream)
 {
     if (stream->flags & (STREAM_FIN_QUEUED | STREAM_FAILED) || stream->session == NULL)
         return;
+    /* A closing connection has refused what the application would have written before: the peer is to hear of
+     * the connection's end, and not to take a part for the whole. */
+    if (stream->session->phase >= SESSION_CLOSING)
+        return;
     stream->flags |= STREAM_FIN_QUEUED;
     /* js refuses a stream whose FIN comes right behind proposal and bytes: it waits until they are agreed. */
     if (stream->flags & STREAM_OPTIMISTIC && stream->flags & STREAM_WRITTEN)
