@@ -116,7 +116,7 @@ struct sim_socket *sim_listener_find(struct sim_host *host, const struct sockadd
 
 void sim_listener_add(struct sim_host *host, struct sim_socket *socket)
 {
-    host->listeners = sim_must(realloc(host->listeners, (host->listener_count + 1) * sizeof(*host->listeners)));
+    host->listeners = sim_must(reallocarray(host->listeners, host->listener_count + 1, sizeof(*host->listeners)));
     host->listeners[host->listener_count++] = socket;
 }
 
@@ -175,7 +175,7 @@ struct sim_host *sim_host_new(struct sim_world *world, const struct sockaddr *ad
     set_port(&host->address, 0);
     place = place_of(world, &host->address);
     assert(place == world->host_count || compare(&world->hosts[place]->address, &host->address) != 0);
-    world->hosts = sim_must(realloc(world->hosts, (world->host_count + 1) * sizeof(*world->hosts)));
+    world->hosts = sim_must(reallocarray(world->hosts, world->host_count + 1, sizeof(*world->hosts)));
     memmove(world->hosts + place + 1, world->hosts + place, (world->host_count - place) * sizeof(*world->hosts));
     world->hosts[place] = host;
     world->host_count++;

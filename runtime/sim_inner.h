@@ -130,7 +130,9 @@ struct sim_world {
     struct sim_world_stats stats;
 };
 
-/* Tests have memory: aborts without. */
+/* Tests have memory: aborts without.  During turns it comes from reallocarray(),
+ * which the node itself never calls: who refuses the node's allocations lets
+ * these pass. */
 void *sim_must(void *memory);
 
 /* ---- sim_world.c */

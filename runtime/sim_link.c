@@ -174,7 +174,7 @@ static void send_off(struct sim_socket *to, struct sim_segment *segment)
 
 static struct sim_segment *segment_new(enum sim_segment_kind kind, uint32_t length)
 {
-    struct sim_segment *segment = sim_must(malloc(sizeof(*segment) + length));
+    struct sim_segment *segment = sim_must(reallocarray(NULL, 1, sizeof(*segment) + length));
 
     *segment = (struct sim_segment){.kind = kind, .length = length};
     return segment;

@@ -24,7 +24,7 @@ static void tell_bytes(struct sim_socket *socket, int64_t result, struct buffer 
 struct sim_socket *sim_socket_new(struct sim_host *host, struct sim_driver *driver)
 {
     struct sim_world *world = host->world;
-    struct sim_socket *socket = sim_must(calloc(1, sizeof(*socket)));
+    struct sim_socket *socket = sim_must(reallocarray(NULL, 1, sizeof(*socket)));
     unsigned index = world->socket_free;
 
     /* The lowest free number, as in the kernel. */
@@ -32,10 +32,11 @@ struct sim_socket *sim_socket_new(struct sim_host *host, struct sim_driver *driv
         index++;
     if (index == world->socket_capacity) {
         world->socket_capacity = world->socket_capacity * 2 + 64;
-        world->sockets = sim_must(realloc(world->sockets, world->socket_capacity * sizeof(*world->sockets)));
+        world->sockets = sim_must(reallocarray(world->sockets, world->socket_capacity, sizeof(*world->sockets)));
     }
     if (index == world->socket_count)
         world->socket_count++;
+    *socket = (struct sim_socket){0};
     world->sockets[index] = socket;
     world->socket_free = index + 1;
     socket->number = SIM_SOCKET_FIRST + (int)index;
@@ -67,7 +68,7 @@ void sim_socket_ready(struct sim_socket *socket)
         return;
     if (driver->ready_count == driver->ready_capacity) {
         driver->ready_capacity = driver->ready_capacity * 2 + 16;
-        driver->ready = sim_must(realloc(driver->ready, driver->ready_capacity * sizeof(*driver->ready)));
+        driver->ready = sim_must(reallocarray(driver->ready, driver->ready_capacity, sizeof(*driver->ready)));
     }
     driver->ready[driver->ready_count++] = socket;
     socket->ready = true;

@@ -95,7 +95,7 @@ static void push(struct sim_world *world, struct sim_event event)
 {
     if (world->event_count == world->event_capacity) {
         world->event_capacity = world->event_capacity * 2 + 64;
-        world->events = sim_must(realloc(world->events, world->event_capacity * sizeof(*world->events)));
+        world->events = sim_must(reallocarray(world->events, world->event_capacity, sizeof(*world->events)));
     }
     event.order = world->order++;
     world->events[world->event_count] = event;
@@ -169,7 +169,7 @@ void sim_list_add(struct sim_driver_list *list, struct sim_driver *driver)
 {
     if (list->count == list->capacity) {
         list->capacity = list->capacity * 2 + 16;
-        list->drivers = sim_must(realloc(list->drivers, list->capacity * sizeof(*list->drivers)));
+        list->drivers = sim_must(reallocarray(list->drivers, list->capacity, sizeof(*list->drivers)));
     }
     list->drivers[list->count++] = driver;
 }

@@ -45,9 +45,10 @@ static void reset_some(struct sim *sim, struct sim_node *node)
     sim_host_reset(node->host, sim_below(sim, 2) ? 1000000 : 300000);
 }
 
-static void heal_group(struct sim *sim, struct sim_node *node, uint64_t argument)
+static void heal_group(struct sim *sim, struct sim_node *node, uint64_t which)
 {
-    (void)argument;
+    if (which != sim->partitions) /* another one began meanwhile */
+        return;
     for (unsigned i = 0; i < sim->what.nodes; i++)
         sim_host_group(sim->nodes[i].host, 0);
     sim_note_event(sim, node, "partition ends");
@@ -58,12 +59,13 @@ static void partition(struct sim *sim, struct sim_node *node)
     for (unsigned i = 0; i < sim->what.nodes; i++)
         sim_host_group(sim->nodes[i].host, sim_below(sim, 2));
     sim_note_event(sim, NULL, "partition");
-    sim_after(sim, draw_ns(sim, 1000000, 90 * SIM_SECOND), node, heal_group, 0);
+    sim_after(sim, draw_ns(sim, 1000000, 90 * SIM_SECOND), node, heal_group, ++sim->partitions);
 }
 
-static void heal_hole(struct sim *sim, struct sim_node *node, uint64_t argument)
+static void heal_hole(struct sim *sim, struct sim_node *node, uint64_t which)
 {
-    (void)argument;
+    if (which != node->holes)
+        return;
     sim_host_block(node->host, false, false);
     sim_note_event(sim, node, "hole ends");
 }
@@ -74,7 +76,7 @@ static void hole(struct sim *sim, struct sim_node *node)
 
     sim_host_block(node->host, which & 1, which & 2);
     sim_note_event(sim, node, "hole%s%s", which & 1 ? " out" : "", which & 2 ? " in" : "");
-    sim_after(sim, draw_ns(sim, 1000000, 90 * SIM_SECOND), node, heal_hole, 0);
+    sim_after(sim, draw_ns(sim, 1000000, 90 * SIM_SECOND), node, heal_hole, ++node->holes);
 }
 
 /* ---- processes and hosts -------------------------------------------------------------- */
@@ -99,12 +101,26 @@ static void crash(struct sim *sim, struct sim_node *node)
     sim_after(sim, draw_ns(sim, 10000000, 120 * SIM_SECOND), node, come_back, 0);
 }
 
+/* While some flows have just begun: at once, or when the answers are under way. */
+static uint64_t draw_parting_ns(struct sim *sim)
+{
+    return sim_below(sim, 2) ? draw_ns(sim, 0, 100000) : draw_ns(sim, 0, 300000000);
+}
+
+static void close_now(struct sim *sim, struct sim_node *node, uint64_t generation)
+{
+    if (sim->ending || node->state != NODE_UP || node->process->generation != generation || node->frozen)
+        return;
+    sim_node_close(node);
+    sim_after(sim, draw_ns(sim, 10000000, 30 * SIM_SECOND), node, come_back, 0);
+}
+
 static void restart(struct sim *sim, struct sim_node *node)
 {
     if (node->state != NODE_UP || node->hostile || node->frozen)
         return;
-    sim_node_close(node);
-    sim_after(sim, draw_ns(sim, 10000000, 30 * SIM_SECOND), node, come_back, 0);
+    sim_flows_burst(node, sim_below(sim, sim->what.nodes));
+    sim_after(sim, draw_parting_ns(sim), node, close_now, node->process->generation);
 }
 
 static void thaw(struct sim *sim, struct sim_node *node, uint64_t generation)
@@ -130,9 +146,10 @@ static void jump(struct sim *sim, struct sim_node *node)
     sim_note_event(sim, node, "clock %lld s", (long long)(offset_ns / (int64_t)SIM_SECOND));
 }
 
-static void have_descriptors(struct sim *sim, struct sim_node *node, uint64_t argument)
+static void have_descriptors(struct sim *sim, struct sim_node *node, uint64_t which)
 {
-    (void)argument;
+    if (which != node->shortages)
+        return;
     sim_host_descriptors(node->host, 0);
     sim_note_event(sim, node, "descriptors again");
 }
@@ -141,12 +158,41 @@ static void descriptors(struct sim *sim, struct sim_node *node)
 {
     sim_host_descriptors(node->host, sim_host_sockets(node->host) + sim_below(sim, 3));
     sim_note_event(sim, node, "descriptors end");
-    sim_after(sim, draw_ns(sim, 1000000, 60 * SIM_SECOND), node, have_descriptors, 0);
+    sim_after(sim, draw_ns(sim, 1000000, 60 * SIM_SECOND), node, have_descriptors, ++node->shortages);
+}
+
+static void have_memory(struct sim *sim, struct sim_node *node, uint64_t which)
+{
+    if (which != node->famines)
+        return;
+    sim_memory_refuse(node, 0);
+    sim_note_event(sim, node, "memory again");
+}
+
+/* Crowds take it for granted that their mail finds room. */
+static void famine(struct sim *sim, struct sim_node *node)
+{
+    static const uint32_t ppm[] = {1000, 30000, 300000, 1000000};
+
+    if (sim->scenario->crowd || node->state != NODE_UP || node->hostile)
+        return;
+    sim_memory_refuse(node, ppm[sim_below(sim, 4)]);
+    sim_note_event(sim, node, "memory ends");
+    sim_after(sim, draw_ns(sim, 1000000, 20 * SIM_SECOND), node, have_memory, ++node->famines);
 }
 
 static void errors(struct sim *sim, struct sim_node *node)
 {
     sim_host_errors(node->host, sim_below(sim, 2) ? 300000 : 0);
+}
+
+static void disconnect(struct sim *sim, struct sim_node *node, uint64_t other)
+{
+    if (node->state != NODE_UP || node->frozen || !node->peers[other].connected)
+        return;
+    sim_note_event(sim, node, "disconnects peer=%u", (unsigned)other);
+    sim_flows_part(node, (int)other);
+    p2p_node_disconnect(node->process->node, sim->nodes[other].id);
 }
 
 static void churn(struct sim *sim, struct sim_node *node)
@@ -155,8 +201,8 @@ static void churn(struct sim *sim, struct sim_node *node)
 
     if (node->state != NODE_UP || node->hostile || node->frozen || !node->peers[other].connected)
         return;
-    sim_note_event(sim, node, "disconnects peer=%u", other);
-    p2p_node_disconnect(node->process->node, sim->nodes[other].id);
+    sim_flows_burst(node, other);
+    sim_after(sim, draw_parting_ns(sim), node, disconnect, other);
 }
 
 static const struct kind kinds[] = {
@@ -168,6 +214,7 @@ static const struct kind kinds[] = {
     {FAULT_RESTART, 40 * SIM_SECOND, restart},
     {FAULT_CLOCK, 10 * SIM_SECOND, jump},
     {FAULT_DESCRIPTORS, 30 * SIM_SECOND, descriptors},
+    {FAULT_MEMORY, 30 * SIM_SECOND, famine},
     {FAULT_ERRORS, 10 * SIM_SECOND, errors},
     {FAULT_FREEZE, 40 * SIM_SECOND, freeze},
     {FAULT_CHURN, 5 * SIM_SECOND, churn},
@@ -205,4 +252,5 @@ void sim_faults_config(struct sim_node *node, struct p2p_config *config, struct 
     p2p_config_memory(config, (4 << 20) + sim_below(sim, 4 << 20));
     runtime->pool_bytes_max = (4 << 20) + sim_below(sim, 8 << 20);
     p2p_config_max_streams(config, 1 + sim_below(sim, 16));
+    p2p_config_max_connections(config, 4 + sim_below(sim, 2 * sim->what.nodes));
 }

@@ -8,12 +8,12 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum option_key { KEY_SWARM = 256, KEY_SHRINK, KEY_TRACE, KEY_LOG, KEY_KEPT, KEY_SECONDS, KEY_LIST, KEY_TWICE };
+enum option_key { KEY_SWARM = 256, KEY_SHRINK, KEY_TRACE, KEY_LOG, KEY_KEPT, KEY_SECONDS, KEY_LIST, KEY_TWICE, KEY_FIRST };
 
 struct arguments {
     struct sim_case what;
     bool seed_given, nodes_given, time_given, faults_given, scenario_given;
-    bool shrink, twice, measure;
+    bool shrink, twice, first_only;
     unsigned swarm, jobs;
     const char *trace, *log, *kept;
 };
@@ -117,6 +117,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case KEY_SHRINK:
         arguments->shrink = true;
         return 0;
+    case KEY_FIRST:
+        arguments->first_only = true;
+        return 0;
     case KEY_TWICE:
         arguments->twice = true;
         return 0;
@@ -147,7 +150,8 @@ static const struct argp_option options[] = {
     {"crypto", 'c', "real|cheap", 0, "The ciphers, or a stand-in (cheap)", 0},
     {"swarm", KEY_SWARM, "N", 0, "N seeds from --seed on, with what each of them draws", 1},
     {"jobs", 'j', "N", 0, "Runs at a time of a swarm (2)", 1},
-    {"kept", KEY_KEPT, "FILE", 0, "Seeds that a swarm runs first", 1},
+    {"kept", KEY_KEPT, "FILE", 0, "Runs with which a swarm begins: lines \"chorus-sim ...\" as failures print them", 1},
+    {"first", KEY_FIRST, NULL, 0, "A swarm ends with the first failure", 1},
     {"shrink", KEY_SHRINK, NULL, 0, "Looks for a smaller case that fails as this one", 1},
     {"log", KEY_LOG, "FILE", 0, "All that happens, a line each", 2},
     {"trace", KEY_TRACE, "FILE", 0, "The same for ui.perfetto.dev or chrome://tracing", 2},
@@ -220,7 +224,7 @@ int main(int argc, char **argv)
     setrlimit(RLIMIT_NOFILE, &limit);
     if (arguments.swarm)
         return sim_swarm(arguments.swarm, arguments.what.seed, &arguments.what, arguments.scenario_given,
-                         arguments.jobs ? arguments.jobs : 1, arguments.kept);
+                         arguments.jobs ? arguments.jobs : 1, arguments.kept, arguments.first_only);
     if (arguments.shrink)
         return sim_shrink(&arguments.what);
     return run(&arguments);

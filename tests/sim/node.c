@@ -127,7 +127,7 @@ static void on_app_wake(void *argument)
     process->due = true;
     if (sim->due_count == sim->due_capacity) {
         sim->due_capacity = sim->due_capacity * 2 + 64;
-        sim->due = realloc(sim->due, sim->due_capacity * sizeof(*sim->due));
+        sim->due = reallocarray(sim->due, sim->due_capacity, sizeof(*sim->due));
     }
     sim->due[sim->due_count++] = process;
 }
@@ -274,6 +274,7 @@ void sim_node_close(struct sim_node *node)
     struct sim_process *process = node->process;
 
     sim_note_event(node->sim, node, "close generation=%u", process->generation);
+    sim_flows_part(node, -1);
     node->state = NODE_LEAVING;
     sim_node_trouble(node);
     let_go(process);
@@ -315,7 +316,9 @@ static void free_process(struct sim_process *process)
     if (process->requests > 0)
         sim_fail(sim, node, "answered once", "%u requests were never answered", process->requests);
     sim_flows_drop(node, false);
+    sim_memory_refuse(node, 0);
     count_messages(process);
+    sim_check_gone(process);
     p2p_node_free(process->node);
     p2p_runtime_free(process->runtime);
     for (unsigned i = 0; i < sim->due_count; i++)
@@ -487,10 +490,11 @@ static void on_peer(struct sim_process *process, const struct p2p_event *event)
         return;
     sim_note_event(node->sim, node, "%s peer=%u %s", up ? "connected" : "disconnected", other->index,
                    up ? "" : p2p_error_name(event->error));
-    if (node->peers[other->index].connected == up)
+    if (node->peers[other->index].connected == up && app_dropped(process->node->app) == 0)
         sim_fail(node->sim, node, "peer events", "node %u %s twice", other->index, up ? "came" : "went");
+    node->peers_up -= node->peers[other->index].connected;
     node->peers[other->index].connected = up;
-    node->peers_up += up ? 1 : -1u;
+    node->peers_up += up;
 }
 
 /* ---- events ------------------------------------------------------------------------- */

@@ -40,7 +40,7 @@ void sim_after(struct sim *sim, uint64_t delay_ns, struct sim_node *node,
 
     if (at == sim->timer_capacity) {
         sim->timer_capacity = sim->timer_capacity * 2 + 64;
-        sim->timers = realloc(sim->timers, sim->timer_capacity * sizeof(*sim->timers));
+        sim->timers = reallocarray(sim->timers, sim->timer_capacity, sizeof(*sim->timers));
     }
     for (; at > 0 && before(&timer, &sim->timers[(at - 1) / 2]); at = (at - 1) / 2)
         sim->timers[at] = sim->timers[(at - 1) / 2];
@@ -158,26 +158,42 @@ static void print_summary(const struct sim *sim)
 
     sim_world_stats_read(sim->world, &world);
     printf("hash %016llx flows=%llu failed=%llu bytes=%llu connects=%llu failed=%llu crashes=%llu rounds=%llu "
-           "turns=%llu messages=%llu segments=%llu stalls=%llu resets=%llu timeouts=%llu\n",
+           "turns=%llu messages=%llu segments=%llu stalls=%llu resets=%llu timeouts=%llu agreed=%llu settled=%llu refusals=%llu "
+           "checks=%llu\n",
            (unsigned long long)sim->hash, (unsigned long long)sim->flows_done, (unsigned long long)sim->flows_failed,
            (unsigned long long)sim->bytes_echoed, (unsigned long long)sim->connects,
            (unsigned long long)sim->connects_failed, (unsigned long long)sim->crashes,
            (unsigned long long)world.rounds, (unsigned long long)world.turns, (unsigned long long)sim->messages,
            (unsigned long long)world.segments, (unsigned long long)world.stalls, (unsigned long long)world.resets,
-           (unsigned long long)world.timeouts);
+           (unsigned long long)world.timeouts, (unsigned long long)sim->agreed, (unsigned long long)sim->settled,
+           (unsigned long long)sim->refusals, (unsigned long long)sim->checks);
+}
+
+/* The nodes, all that they are made of and the world are gone. */
+static void check_heap(struct sim *sim, struct sim_heap before)
+{
+    struct sim_heap now = sim_heap_live();
+
+    sim->nodes = NULL;
+    sim->what.nodes = 0;
+    if (now.pieces != before.pieces || now.bytes != before.bytes)
+        sim_fail(sim, NULL, "nothing is left", "%lld pieces of memory, %lld bytes",
+                 (long long)(now.pieces - before.pieces), (long long)(now.bytes - before.bytes));
 }
 
 int sim_run(const struct sim_case *what, FILE *log, FILE *trace, bool quiet, uint64_t *hash)
 {
     struct sim sim = {.what = *what, .scenario = sim_scenario_find(what->scenario), .log = log, .trace = trace};
+    struct sim_heap heap;
 
+    sim_crypto_set(what->seed, what->real_crypto); /* before the heap is looked at: what it makes stays */
+    heap = sim_heap_live();
     sim.hash = 14695981039346656037u;
     sim.random = what->seed * 0x9e3779b97f4a7c15u + 1;
     sim.quiet = quiet;
     sim.world = sim_world_new(what->seed);
     sim.begin_ns = sim.checked_ns = sim_now(&sim);
     sim_current = &sim;
-    sim_crypto_set(what->seed, what->real_crypto);
     sim_trace_begin(&sim);
     sim_nodes_make(&sim);
     sim_world_watch(sim.world, sim_check_turn, &sim);
@@ -187,9 +203,11 @@ int sim_run(const struct sim_case *what, FILE *log, FILE *trace, bool quiet, uin
         print_summary(&sim);
     sim_trace_end(&sim);
     sim_nodes_free(&sim);
-    sim_current = NULL;
+    sim_ends_free(&sim);
     sim_world_free(sim.world);
     free(sim.due);
     free(sim.timers);
+    check_heap(&sim, heap);
+    sim_current = NULL;
     return 0;
 }

@@ -16,6 +16,7 @@
  *   node.c        an application of each node   traffic.c     its streams, checked byte by byte
  *   faults.c      what goes wrong, and when     hostile.c     peers that break the rules
  *   crowd.c       actors that check the machine invariants.c  what must hold, always
+ *   ends.c        both ends of a connection     memory.c      the heap: what is left, and what is refused
  *   events.c      log, its hash, trace          crypto.c      chance, and a cheap stand-in for ciphers */
 
 enum sim_limits_of_runs {
@@ -93,6 +94,7 @@ struct sim_timer {
 
 struct flow;
 struct crowd;
+struct ends;
 
 struct sim_peer { /* as one node sees another */
     bool connected;
@@ -132,7 +134,9 @@ struct sim_node {
     enum sim_node_state state;
     struct sim_process *process; /* NULL while it is down */
     unsigned generations;
-    bool hidden, hostile, frozen, slow;
+    bool hidden, hostile, frozen;
+    uint32_t refused_ppm;       /* of its allocations */
+    unsigned holes, shortages, famines; /* how many there were: the last one's end is what counts */
     uint64_t frozen_since_ns;
     uint64_t trouble_ns;  /* the last time that something was wrong with its host */
     struct sim_peer *peers;
@@ -156,10 +160,14 @@ struct sim {
     uint64_t timer_order, requests;
     uint64_t random;  /* its own chance, so that the world's does not hang on what we look at */
     uint64_t begin_ns, end_ns, checked_ns;
+    unsigned partitions;      /* so far */
+    unsigned starving;        /* nodes without memory */
+    struct ends *ends;
     uint64_t hash;
     FILE *log, *trace;
     bool quiet, ending;
     uint64_t flows_done, flows_failed, bytes_echoed, connects, connects_failed, crashes, messages;
+    uint64_t agreed, settled, refusals, checks;
 };
 
 /* 0 when all held; else it does not come back: sim_fail() ends the process. */
@@ -201,6 +209,10 @@ void sim_flows_begin(struct sim *sim, struct sim_node *node, uint64_t argument);
 void sim_flow_event(struct sim_process *process, const struct p2p_event *event);
 /* Each makes progress, or its node knows why not. */
 void sim_flows_check(struct sim_node *node);
+/* Some at once to that peer, so that something is under way when it is closed. */
+void sim_flows_burst(struct sim_node *node, unsigned peer);
+/* Its node is about to close the connection to that peer, or (-1) to all. */
+void sim_flows_part(struct sim_node *node, int peer);
 /* Its process is gone: so are they. */
 void sim_flows_drop(struct sim_node *node, bool told);
 
@@ -224,6 +236,29 @@ void sim_check_turn(void *sim, struct worker *worker);
 /* All of it, from scratch. */
 void sim_check_all(struct sim *sim);
 void sim_check_end(struct sim *sim);
+
+/* A process has closed, and its application let go of all: what is left is a leak. */
+void sim_check_gone(struct sim_process *process);
+
+/* ---- ends.c */
+
+void sim_ends_free(struct sim *sim);
+/* What a stream is called at both ends; 0 once its connection is gone. */
+uint64_t sim_ends_wire(const struct p2p_stream *stream);
+/* The application had written so much on it before it closed in order; or has read
+ * so much, when it ended. */
+void sim_ends_owed(struct sim_node *node, uint64_t wire, uint64_t bytes);
+void sim_ends_got(struct sim_node *node, uint64_t wire, uint64_t bytes);
+
+/* ---- memory.c */
+
+/* So many of a million allocations of that node's workers are refused: 0 to 1000000. */
+void sim_memory_refuse(struct sim_node *node, uint32_t ppm);
+/* What was asked for by our own objects, and not given back. */
+struct sim_heap {
+    int64_t pieces, bytes;
+};
+struct sim_heap sim_heap_live(void);
 
 /* ---- events.c */
 
@@ -249,7 +284,7 @@ void sim_crypto_set(uint64_t seed, bool real);
 
 void sim_case_print(const struct sim_case *what, FILE *out);
 int sim_swarm(unsigned seeds, uint64_t first_seed, const struct sim_case *base, bool fixed, unsigned jobs,
-              const char *kept);
+              const char *kept, bool first_only);
 int sim_shrink(const struct sim_case *what);
 /* What the swarm makes of a seed. */
 void sim_case_draw(struct sim_case *what, uint64_t seed);

@@ -129,6 +129,7 @@ static bool finish(struct job *job)
 struct swarm {
     struct job jobs[JOBS_MAX];
     unsigned job_count, done, failed, total;
+    bool first_only; /* it ends with the first failure */
     uint64_t virtual_ns;
     struct timespec begin;
 };
@@ -167,6 +168,12 @@ static void collect(struct swarm *swarm, struct job *job)
     progress(swarm, false);
 }
 
+/* False: enough has failed. */
+static bool goes_on(const struct swarm *swarm)
+{
+    return swarm->failed == 0 || !swarm->first_only;
+}
+
 static void add(struct swarm *swarm, unsigned *next, const struct sim_case *what)
 {
     struct job *job = &swarm->jobs[*next];
@@ -177,18 +184,58 @@ static void add(struct swarm *swarm, unsigned *next, const struct sim_case *what
     *next = (*next + 1) % swarm->job_count;
 }
 
-/* Lines "SEED" of a file: what the swarm drew for them, once and for ever. */
+static bool read_faults(char *text, uint32_t *faults)
+{
+    *faults = 0;
+    for (char *name = strtok(text, ", \n"); name; name = strtok(NULL, ", \n")) {
+        unsigned i = 0;
+
+        while (i < sizeof(sim_fault_names) / sizeof(sim_fault_names[0]) && strcmp(name, sim_fault_names[i]) != 0)
+            i++;
+        if (i < sizeof(sim_fault_names) / sizeof(sim_fault_names[0]))
+            *faults |= 1u << i;
+        else if (strcmp(name, "none") != 0)
+            return false;
+    }
+    return true;
+}
+
+/* What sim_case_print() prints. */
+static bool read_case(struct sim_case *what, const char *line)
+{
+    char name[32], crypto[8], faults[256] = "";
+    uint64_t seconds;
+
+    *what = (struct sim_case){0};
+    if (sscanf(line, "chorus-sim --scenario %31s --seed %" SCNu64 " --nodes %u --seconds %" SCNu64
+               " --crypto %7s --faults %255s", name, &what->seed, &what->nodes, &seconds, crypto, faults) != 6 ||
+        !sim_scenario_find(name) || !read_faults(faults, &what->faults))
+        return false;
+    what->scenario = sim_scenario_find(name)->name;
+    what->virtual_ns = seconds * SIM_SECOND;
+    what->real_crypto = strcmp(crypto, "real") == 0;
+    return true;
+}
+
+/* Past failures: a line of each, as it was printed then. */
 static void add_kept(struct swarm *swarm, unsigned *next, const char *kept)
 {
     FILE *file = kept ? fopen(kept, "r") : NULL;
-    char line[256];
+    char line[512];
 
+    if (kept && !file) {
+        fprintf(stderr, "chorus-sim: %s: %m\n", kept);
+        exit(SIM_EXIT_USAGE);
+    }
     while (file && fgets(line, sizeof(line), file)) {
         struct sim_case what;
 
         if (line[0] == '#' || line[0] == '\n')
             continue;
-        sim_case_draw(&what, strtoull(line, NULL, 10));
+        if (!read_case(&what, line)) {
+            fprintf(stderr, "chorus-sim: %s: this is no case: %s", kept, line);
+            exit(SIM_EXIT_USAGE);
+        }
         swarm->total++;
         add(swarm, next, &what);
     }
@@ -197,17 +244,18 @@ static void add_kept(struct swarm *swarm, unsigned *next, const char *kept)
 }
 
 int sim_swarm(unsigned seeds, uint64_t first_seed, const struct sim_case *base, bool fixed, unsigned jobs,
-              const char *kept)
+              const char *kept, bool first_only)
 {
     struct swarm *swarm = calloc(1, sizeof(*swarm));
     unsigned next = 0, failed, done;
 
     swarm->job_count = jobs > JOBS_MAX ? JOBS_MAX : jobs;
     swarm->total = seeds;
+    swarm->first_only = first_only;
     clock_gettime(CLOCK_MONOTONIC, &swarm->begin);
     printf("seeds %" PRIu64 " to %" PRIu64 "\n", first_seed, first_seed + seeds - 1);
     add_kept(swarm, &next, kept);
-    for (unsigned i = 0; i < seeds; i++) {
+    for (unsigned i = 0; i < seeds && goes_on(swarm); i++) {
         struct sim_case what = *base;
 
         if (fixed)

@@ -12,6 +12,7 @@
 #define FLOW_PROGRESS_NS_MAX (150 * SIM_SECOND) /* a peer that is silent is gone after 40 s, one that stalls after 35 */
 #define FLOW_PATIENCE_NS SIM_SECOND
 #define REFUSED_CODE 77
+#define BURST_FLOWS 3
 
 enum flow_kind { FLOW_NONE, FLOW_ECHO, FLOW_PING, FLOW_PERF, FLOW_SERVE };
 
@@ -26,8 +27,10 @@ struct flow {
     uint32_t step; /* so many bytes at a time; 0: all */
     uint64_t to_send, sent, to_read, got;
     uint64_t progress_ns;
+    uint64_t wire;
     unsigned peer;
     bool inline_stream, wrote_end, half_close;
+    bool once; /* no other follows it */
     /* Of one that serves: what came and is to go back. */
     uint8_t held[4096];
     uint32_t held_from, held_to;
@@ -51,6 +54,8 @@ static void begin_another(struct sim *sim, struct sim_node *node, uint64_t gener
 
 static void forget(struct flow *flow)
 {
+    if (flow->kind == FLOW_SERVE)
+        sim_ends_got(flow->node, flow->wire, flow->got);
     flow->process->flows--;
     flow->kind = FLOW_NONE;
     flow->stream = NULL;
@@ -60,7 +65,7 @@ static void next_one(struct flow *flow)
 {
     struct sim *sim = flow->node->sim;
 
-    if (flow->kind != FLOW_SERVE && !sim->ending && flow->node->process == flow->process)
+    if (flow->kind != FLOW_SERVE && !flow->once && !sim->ending && flow->node->process == flow->process)
         sim_after(sim, sim->scenario->pause_ns + sim_chance(sim) % (sim->scenario->pause_ns + 1), flow->node,
                   begin_another, flow->process->generation);
 }
@@ -204,8 +209,18 @@ static int serve_more(struct flow *flow)
             return (int)count;
         flow->held_from = 0;
         flow->held_to = (uint32_t)count;
+        flow->got += (uint64_t)count;
         moved(flow);
     }
+}
+
+/* Nobody hears it any more, but what came before the end came. */
+static void read_rest(struct flow *flow)
+{
+    int64_t count;
+
+    while ((count = p2p_stream_read(flow->stream, flow->held, sizeof(flow->held))) > 0)
+        flow->got += (uint64_t)count;
 }
 
 static void go_on(struct flow *flow)
@@ -215,6 +230,7 @@ static void go_on(struct flow *flow)
     if (flow->kind == FLOW_SERVE) {
         error = serve_more(flow);
         if (error == P2P_ERR_STREAM_EOF || (error != P2P_ERR_CALL_AGAIN && error != P2P_ERR_CALL_NOMEM)) {
+            read_rest(flow);
             p2p_stream_close(flow->stream);
             forget(flow);
         }
@@ -352,6 +368,20 @@ static int draw_peer(struct sim_node *node)
     return -1;
 }
 
+static void begin_flow(struct sim_node *node, struct flow *flow, unsigned peer)
+{
+    struct sim *sim = node->sim;
+
+    flow->peer = peer;
+    flow->request = ++sim->requests;
+    shape(flow);
+    sim_note_event(sim, node, "%s %llu begins peer=%u send=%llu read=%llu", kinds[flow->kind],
+                   (unsigned long long)flow->id, peer, (unsigned long long)flow->to_send,
+                   (unsigned long long)flow->to_read);
+    sim_note_flow(sim, node, kinds[flow->kind], flow->id, true);
+    open_flow(flow);
+}
+
 static void begin_another(struct sim *sim, struct sim_node *node, uint64_t generation)
 {
     struct sim_process *process = node->process;
@@ -363,18 +393,22 @@ static void begin_another(struct sim *sim, struct sim_node *node, uint64_t gener
     peer = node->frozen ? -1 : draw_peer(node);
     if (peer >= 0 && !sim->nodes[peer].hostile)
         flow = flow_new(process, ++node->next_flow);
-    if (!flow) {
+    if (flow)
+        begin_flow(node, flow, (unsigned)peer);
+    else
         sim_after(sim, FLOW_PATIENCE_NS, node, begin_another, generation);
-        return;
+}
+
+void sim_flows_burst(struct sim_node *node, unsigned peer)
+{
+    for (unsigned i = 0; i < BURST_FLOWS && node->peers[peer].connected; i++) {
+        struct flow *flow = flow_new(node->process, ++node->next_flow);
+
+        if (!flow)
+            return;
+        flow->once = true;
+        begin_flow(node, flow, peer);
     }
-    flow->peer = (unsigned)peer;
-    flow->request = ++sim->requests;
-    shape(flow);
-    sim_note_event(sim, node, "%s %llu begins peer=%d send=%llu read=%llu", kinds[flow->kind],
-                   (unsigned long long)flow->id, peer, (unsigned long long)flow->to_send,
-                   (unsigned long long)flow->to_read);
-    sim_note_flow(sim, node, kinds[flow->kind], flow->id, true);
-    open_flow(flow);
 }
 
 void sim_flows_begin(struct sim *sim, struct sim_node *node, uint64_t generation)
@@ -407,6 +441,7 @@ static void on_incoming(struct sim_process *process, struct p2p_stream *stream)
     }
     flow->kind = FLOW_SERVE;
     flow->stream = stream;
+    flow->wire = sim_ends_wire(stream);
     p2p_stream_set_user(stream, flow);
     go_on(flow);
 }
@@ -464,6 +499,16 @@ void sim_flows_check(struct sim_node *node)
                      (unsigned)(FLOW_PROGRESS_NS_MAX / SIM_SECOND), (unsigned long long)flow->sent,
                      (unsigned long long)flow->to_send, (unsigned long long)flow->got,
                      (unsigned long long)flow->to_read, flow->stream ? "" : ", not open");
+    }
+}
+
+void sim_flows_part(struct sim_node *node, int peer)
+{
+    for (unsigned i = 0; node->flows && i < 2 * SIM_FLOWS_MAX; i++) {
+        const struct flow *flow = &node->flows[i];
+
+        if (flow->kind == FLOW_ECHO && flow->stream && (peer < 0 || flow->peer == (unsigned)peer))
+            sim_ends_owed(node, sim_ends_wire(flow->stream), flow->sent);
     }
 }
 
