@@ -367,6 +367,8 @@ static const char *remedy_of_session(int error, enum session_step step)
 {
     if (error != P2P_ERR_CONN_LIMIT)
         return dial_remedy(error);
+    if (step == SESSION_STEP_DONE)
+        return "there are as many connections to this peer as there may be; use one of them, or close one";
     return step != SESSION_STEP_CONNECTING
                ? "the handshake met a limit of this node; try again later"
                : "no descriptor or memory is left for a connection; close some, or raise the limit of open files "

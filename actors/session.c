@@ -237,6 +237,8 @@ static enum session_step step_of(const struct session *session)
 {
     if (!session->handshake->tcp_connected)
         return SESSION_STEP_CONNECTING;
+    if (session->flags & SESSION_MUXER_AGREED)
+        return SESSION_STEP_DONE;
     if (session->flags & SESSION_SECURE)
         return SESSION_STEP_MUXER;
     return session->handshake->select_done ? SESSION_STEP_HANDSHAKE : SESSION_STEP_SECURITY;

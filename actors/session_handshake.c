@@ -238,7 +238,6 @@ static int secured(struct session *session)
     struct session_handshake *handshake = session->handshake;
     const char *muxer = NULL;
 
-    session->flags |= SESSION_SECURE;
     if (handshake->noise != NULL) {
         session->peer = *noise_handshake_remote_id(handshake->noise);
         muxer = noise_handshake_muxer(handshake->noise);
@@ -253,6 +252,7 @@ static int secured(struct session *session)
     /* A connection to ourselves is of no use to anybody. */
     if (peer_id_equal(&session->peer, &session->node->id))
         return P2P_ERR_CONN_PEER_ID;
+    session->flags |= SESSION_SECURE;
     return muxer != NULL ? open_connection(session) : begin_muxing(session);
 }
 

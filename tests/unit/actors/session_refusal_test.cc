@@ -88,6 +88,8 @@ TEST_P(RefusalTest, ADialThatFindsNoRoomAtItsEndFails)
         Crowd crowd(a, b);
         crowd.retire(); /* or one of them would be connection enough */
         EXPECT_EQ(a.connect(b), P2P_ERR_CONN_LIMIT);
+        EXPECT_NE(strstr(a.text.text, "as many connections to this peer"), nullptr) << a.text.text;
+        EXPECT_EQ(strstr(a.text.text, "choosing"), nullptr) << a.text.text;
         EXPECT_EQ(b.await(P2P_EVENT_PEER_DISCONNECTED).error, P2P_ERR_CONN_GOAWAY);
     }
     EXPECT_TRUE(a.reaches("connections", 0));
