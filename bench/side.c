@@ -310,6 +310,22 @@ static int look(struct side *side, json_t **line, struct side_text *error)
     return -1;
 }
 
+/* Of several that should have answered it is not known which one would have. */
+static void blame_silence(struct side *const *sides, size_t count, struct side_text *error)
+{
+    if (count == 1) {
+        side_blame(sides[0], error, "no answer in time");
+        return;
+    }
+    snprintf(error->text, sizeof(error->text), "no answer in time from");
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(error->text);
+
+        snprintf(error->text + length, sizeof(error->text) - length, "%s%s (%s)", i == 0 ? " " : ", nor from ",
+                 sides[i]->spec->name, sides[i]->role);
+    }
+}
+
 int side_next(struct side *const *sides, size_t count, json_t **line, double until_s, struct side_text *error)
 {
     *line = NULL;
@@ -321,7 +337,7 @@ int side_next(struct side *const *sides, size_t count, json_t **line, double unt
                 return found > 0 ? (int)i : -1;
         }
         if (!wait_output(sides, count, until_s)) {
-            snprintf(error->text, sizeof(error->text), "no answer in time");
+            blame_silence(sides, count, error);
             return -1;
         }
     }
