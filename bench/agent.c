@@ -329,7 +329,8 @@ bool agent_start(struct side *side, struct side_text *error)
 
     side->in = side->out = dial(side->spec->agent, &reason);
     if (side->in < 0) {
-        side_blame(side, error, "nobody serves at %s: %s", side->spec->agent, reason);
+        side_blame(side, error, "nobody serves at %s: %s; start `chorus-bench run --server` there",
+                   side->spec->agent, reason);
         return false;
     }
     if (!write_line(side->in, "start %s %d\n", side->spec->name, side->spec->cpu) ||
@@ -352,7 +353,8 @@ json_t *agent_machine(const char *agent, struct side_text *error)
     json_t *facts = NULL;
 
     if (fd < 0) {
-        snprintf(error->text, sizeof(error->text), "nobody serves at %s: %s", agent, reason);
+        snprintf(error->text, sizeof(error->text), "nobody serves at %s: %s; start `chorus-bench run --server` there",
+                 agent, reason);
         return NULL;
     }
     if (write_line(fd, "machine\n") && read_line(fd, line, sizeof(line)))

@@ -2,6 +2,7 @@
 #define BENCH_COMMAND_H
 
 #include <argp.h>
+#include <stdbool.h>
 
 /* Commands with a command line of their own; the others are in bench.h.  Each
  * gets what followed its name, and returns the exit status. */
@@ -27,6 +28,10 @@ int command_check(int argc, char **argv);
 int command_perf(int argc, char **argv);
 /* A reference that keeps the contract of tests/interop/README.md. */
 int command_raw(int argc, char **argv);
+
+/* Makes the folder where it is missing.  False, having said why: nothing can be
+ * written into it. */
+bool command_folder(const char *path);
 
 /* For their parsers: a number in a range, or an error about the option. */
 double command_number(struct argp_state *state, const char *option, const char *text, double least, double most);

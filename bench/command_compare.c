@@ -117,6 +117,45 @@ int command_compare(int argc, char **argv)
     return outcome.compared > 0 ? COMMAND_DONE : COMMAND_USAGE;
 }
 
+static void print_checked(const json_t *results, double factor, bool holds)
+{
+    const json_t *target;
+    size_t index, checked = 0;
+
+    json_array_foreach (json_object_get(results, "targets"), index, target)
+        checked += json_is_true(json_object_get(target, "checked"));
+    if (checked == 0)
+        printf("none of %zu targets was measured\n", targets_count());
+    else
+        printf("%zu of %zu targets were measured, %s within a factor of %g of what is wanted\n", checked,
+               targets_count(), holds ? "all" : "not all", factor);
+}
+
+/* A target of which ours has no figure is no target met.  False: there may be such. */
+static bool print_missing(const json_t *results)
+{
+    const json_t *missing;
+    bool all = true;
+    size_t index, fewer = 0;
+
+    json_array_foreach (json_object_get(results, "missing"), index, missing) {
+        const char *row = results_string(missing, "row"), *dialler = results_string(missing, "dialler"),
+                   *listener = results_string(missing, "listener");
+        const json_t *series = results_find_series(results_find_row(results, row), dialler, listener);
+
+        if (json_object_size(json_object_get(series, "figures")) > 0) {
+            fewer++;
+            continue;
+        }
+        printf("not measured: %s, %s -> %s: %s\n", row, dialler, listener, results_string(missing, "reason"));
+        if (strncmp(dialler, "ours", 4) == 0 || strncmp(listener, "ours", 4) == 0)
+            all = false;
+    }
+    if (fewer > 0)
+        printf("%zu pairs have fewer runs than were asked for\n", fewer);
+    return all;
+}
+
 int command_check(int argc, char **argv)
 {
     static const struct argp_option options[] = {
@@ -124,12 +163,13 @@ int command_check(int argc, char **argv)
         {0},
     };
     static const struct argp argp = {options, parse, "RESULTS.json",
-                                     "Checks the form of results, and that no target is missed by far.", NULL, NULL,
-                                     NULL};
+                                     "Checks the form of results, and that no target is missed by far.\v"
+                                     "Exit status: 0 none is; 1 one is, or a pair with ours was not measured; "
+                                     "2 wrong usage or input.", NULL, NULL, NULL};
     struct parsing parsing = {.wanted = 1, .factor = 2};
     struct targets_text error;
     json_t *results;
-    bool holds;
+    bool holds, measured;
 
     argp_err_exit_status = COMMAND_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
@@ -138,18 +178,18 @@ int command_check(int argc, char **argv)
     if (results == NULL)
         return COMMAND_USAGE;
     holds = targets_hold(results, parsing.factor, &error);
-    printf("%zu targets within a factor of %g of what is wanted: %s\n",
-           json_array_size(json_object_get(results, "targets")), parsing.factor, holds ? "all" : "not all");
+    print_checked(results, parsing.factor, holds);
     if (!holds)
         printf("%s\n", error.text);
+    measured = print_missing(results);
     json_decref(results);
-    return holds ? COMMAND_DONE : COMMAND_FAILED;
+    return holds && measured ? COMMAND_DONE : COMMAND_FAILED;
 }
 
 int command_report(int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {"out", 'o', "DIR", 0, "where it goes (default: here)", 0},
+        {"out", 'o', "DIR", 0, "where it goes (default: here); made where it is not there", 0},
         {"plots", 'p', "DIR", 0, "where its pictures go, as files of SVG; without --out nothing else is written", 0},
         {"plot", 'n', "NAME", 0, "with --plots, only this one; repeatable", 0},
         {0},
@@ -166,6 +206,11 @@ int command_report(int argc, char **argv)
     results = load(parsing.files[0]);
     if (results == NULL)
         return COMMAND_USAGE;
+    if ((parsing.folder != NULL && !command_folder(parsing.folder)) ||
+        (parsing.plots != NULL && !command_folder(parsing.plots))) {
+        json_decref(results);
+        return COMMAND_FAILED;
+    }
     targets_evaluate(results);
     if (parsing.folder != NULL || parsing.plots == NULL)
         written = report_write(results, parsing.folder != NULL ? parsing.folder : ".");

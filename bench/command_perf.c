@@ -82,7 +82,7 @@ static void block_signals(sigset_t *signals)
 
 struct parsing {
     bool server;
-    const char *address, *transport;
+    const char *address;
     uint64_t up, down;
 };
 
@@ -111,8 +111,6 @@ static void to_multiaddr(char *out, size_t size, const char *address, const char
     int host = colon != NULL ? (int)(colon - address) : 0;
     bool six = memchr(address, ':', (size_t)host) != NULL, bracket = address[0] == '[';
 
-    if (host == 0)
-        bench_die("--server-address: '%s' is not HOST:PORT", address);
     kind = six ? "ip6" : strspn(address, "0123456789.") >= (size_t)host ? "ip4" : "dns";
     snprintf(out, size, "/%s/%.*s/tcp/%s%s%s", kind, bracket ? host - 2 : host, bracket ? address + 1 : address,
              colon + 1, id != NULL ? "/p2p/" : "", id != NULL ? id : "");
@@ -124,8 +122,6 @@ static int by_command_line(const struct parsing *parsing)
     struct p2p_node *node;
     sigset_t signals;
 
-    if (strcmp(parsing->transport, "tcp") != 0)
-        bench_die("--transport: '%s' is not spoken here, but tcp is", parsing->transport);
     block_signals(&signals);
     to_multiaddr(address, sizeof(address), parsing->address, parsing->server ? NULL : ZERO_ID);
     node = make_node(parsing->server ? address : NULL, parsing->server);
@@ -307,6 +303,17 @@ static void listen_and_tell(struct redis *redis, const char *key)
     serve_until_killed(node, &signals);
 }
 
+static void require_all(void)
+{
+    const char *dials = variable("IS_DIALER", "false");
+
+    if (strcmp(dials, "true") != 0 && strcmp(dials, "false") != 0)
+        bench_die("IS_DIALER: '%s' is neither true nor false", dials);
+    require("TRANSPORT", "tcp");
+    require("SECURE_CHANNEL", "noise");
+    require("MUXER", "yamux");
+}
+
 static int by_environment(void)
 {
     struct redis *redis = redis_open(variable("REDIS_ADDR", "redis:6379"));
@@ -315,9 +322,6 @@ static int by_environment(void)
 
     if (redis == NULL)
         return COMMAND_FAILED;
-    require("TRANSPORT", "tcp");
-    require("SECURE_CHANNEL", "noise");
-    require("MUXER", "yamux");
     snprintf(key, sizeof(key), "%s_listener_multiaddr", variable("TEST_KEY", "default"));
     if (strcmp(variable("IS_DIALER", "false"), "true") != 0) {
         listen_and_tell(redis, key);
@@ -350,10 +354,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         parsing->server = true;
         break;
     case OPTION_ADDRESS:
+        if (strrchr(argument, ':') == NULL || *argument == ':')
+            argp_error(state, "--server-address: '%s' is not HOST:PORT", argument);
         parsing->address = argument;
         break;
     case OPTION_TRANSPORT:
-        parsing->transport = argument;
+        if (strcmp(argument, "tcp") != 0)
+            argp_error(state, "--transport: '%s' is not spoken here, but tcp is", argument);
         break;
     case OPTION_UP:
         parsing->up = (uint64_t)command_number(state, "upload-bytes", argument, 0, 1e15);
@@ -386,10 +393,13 @@ int command_perf(int argc, char **argv)
         "The libp2p project's perf contracts: by command line, and without one by environment "
         "variables (IS_DIALER, REDIS_ADDR, TEST_KEY, LISTENER_IP, UPLOAD_BYTES, DOWNLOAD_BYTES, UPLOAD_ITERATIONS, "
         "DOWNLOAD_ITERATIONS, LATENCY_ITERATIONS, DURATION, TRANSPORT, SECURE_CHANNEL, MUXER).", NULL, NULL, NULL};
-    struct parsing parsing = {.transport = "tcp"};
+    struct parsing parsing = {.server = false};
 
     argp_err_exit_status = COMMAND_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &parsing) != 0)
         return COMMAND_USAGE;
-    return parsing.address != NULL ? by_command_line(&parsing) : by_environment();
+    if (parsing.address != NULL)
+        return by_command_line(&parsing);
+    require_all();
+    return by_environment();
 }

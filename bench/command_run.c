@@ -201,6 +201,21 @@ static bool known_rows(const struct campaign_options *options)
     return true;
 }
 
+bool command_folder(const char *path)
+{
+    struct stat found;
+
+    if (mkdir(path, 0777) == 0)
+        return true;
+    if (errno == EEXIST && stat(path, &found) == 0) {
+        errno = ENOTDIR;
+        if (S_ISDIR(found.st_mode) && access(path, W_OK) == 0)
+            return true;
+    }
+    fprintf(stderr, "chorus-bench: cannot write into %s: %s; name another folder\n", path, strerror(errno));
+    return false;
+}
+
 static int measure(struct parsing *parsing)
 {
     static const int statuses[] = {[CAMPAIGN_COMPLETE] = COMMAND_DONE, [CAMPAIGN_PARTIAL] = COMMAND_PARTIAL,
@@ -210,8 +225,8 @@ static int measure(struct parsing *parsing)
     char *path = NULL;
     json_t *results;
 
-    if (mkdir(parsing->folder, 0777) != 0 && access(parsing->folder, W_OK) != 0)
-        bench_die("cannot write into %s: %s", parsing->folder, strerror(errno));
+    if (!command_folder(parsing->folder))
+        return COMMAND_FAILED;
     if (asprintf(&path, "%s/results.json", parsing->folder) < 0)
         bench_die("no memory");
     parsing->options.path = path;
@@ -221,6 +236,8 @@ static int measure(struct parsing *parsing)
     results = campaign_run(&parsing->options, &place, &outcome);
     if (results != NULL && !report_write(results, parsing->folder))
         outcome = CAMPAIGN_NONE;
+    if (outcome == CAMPAIGN_PARTIAL)
+        printf("not complete: the report begins with what is missing; --resume with the same options goes on\n");
     json_decref(results);
     free(path);
     return statuses[outcome];
@@ -241,14 +258,17 @@ static int serve(const struct parsing *parsing)
     return COMMAND_FAILED; /* it has said why */
 }
 
+#define STATUSES                                                                                                       \
+    "\vExit status: 0 done; 1 nothing was measured; 2 wrong usage; 3 there is a report that says what is missing."
+
 static int run(int argc, char **argv, bool quick, bool limits)
 {
     static const struct argp modes = {option_list, find_quick, NULL, NULL, NULL, NULL, NULL};
-    static const struct argp argp = {option_list, parse, NULL,
-                                     "Measures chorus-p2p and its peers on the same work, interleaved, and writes "
-                                     "results.json, report.md and report.html.\v"
-                                     "Exit status: 0 done; 1 nothing was measured; 2 wrong usage; 3 there is a report "
-                                     "that says what is missing.", NULL, NULL, NULL};
+    const struct argp argp = {option_list, parse, NULL,
+                              limits ? "Measures plain C on sockets alone, the references of `run`, and writes "
+                                       "results.json, report.md and report.html." STATUSES
+                                     : "Measures chorus-p2p and its peers on the same work, interleaved, and writes "
+                                       "results.json, report.md and report.html." STATUSES, NULL, NULL, NULL};
     struct parsing parsing = {.folder = limits ? "bench-limits" : "bench-results", .own_network = true,
                               .known_peers = true, .port = AGENT_PORT,
                               .options = {.repeats = CAMPAIGN_REPEATS, .only_references = limits}};
@@ -281,11 +301,15 @@ int command_quick(int argc, char **argv)
 
 int command_rows(int argc, char **argv)
 {
+    static const struct argp argp = {NULL, NULL, NULL, "Tells what `run` measures, and which of it with --quick.",
+                                     NULL, NULL, NULL};
     const struct plan_row *rows;
     size_t count = plan_rows(&rows);
 
-    (void)argv;
+    argp_err_exit_status = COMMAND_USAGE;
+    if (argp_parse(&argp, argc, argv, 0, NULL, NULL) != 0)
+        return COMMAND_USAGE;
     for (size_t i = 0; i < count; i++)
-        printf("%-14s %s%s\n", rows[i].name, rows[i].title, rows[i].quick ? "  (quick)" : "");
-    return argc > 1 ? COMMAND_USAGE : COMMAND_DONE;
+        printf("%-22s %s%s\n", rows[i].name, rows[i].title, rows[i].quick ? "  (quick)" : "");
+    return COMMAND_DONE;
 }

@@ -13,7 +13,10 @@
 /* Memory of the listener per idle, identified connection: (RssAnon with N -
  * RssAnon with 0) / N, some time after the last; and its CPU meanwhile. */
 
-enum { HOLD_MAX = 2500 }; /* connections of one holding process: it needs two descriptors for each */
+enum {
+    HOLD_MAX = 2500,     /* connections of one holding process: it needs two descriptors for each */
+    BUDGET_BYTES = 1024, /* of a connection: what `run` wants of it */
+};
 
 int bench_hold(const struct bench_options *options, const char *address)
 {
@@ -86,13 +89,16 @@ int bench_idle(const struct bench_options *options)
     struct bench_samples memory = {0}, cpu = {0}, budget = {0};
     unsigned total = options->count > 0 ? options->count : 10000;
     char label[64];
-    double bytes, percent;
+    double settle_s = options->seconds > 10 ? options->seconds : 60, bytes, percent;
 
+    if (!options->json)
+        fprintf(stderr, "%u runs of %.0f s, and the time to connect; --runs and --seconds have fewer\n",
+                options->runs, settle_s);
     for (unsigned run = 0; run < options->runs; run++) {
-        hold_many(options, total, options->seconds > 10 ? options->seconds : 60, &bytes, &percent);
+        hold_many(options, total, settle_s, &bytes, &percent);
         bench_add(&memory, bytes);
         bench_add(&cpu, percent);
-        bench_add(&budget, 2048);
+        bench_add(&budget, BUDGET_BYTES);
     }
     snprintf(label, sizeof(label), "idle, %u connections, user memory of each", total);
     bench_row(options, label, "B", &memory, &budget, "budget");

@@ -75,7 +75,7 @@ enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
 static const struct argp_option option_list[] = {
     {"runs", 'r', "N", 0, "runs of each side, interleaved (default 5)", 0},
-    {"seconds", 's', "S", 0, "length of one run of bulk (default 3)", 0},
+    {"seconds", 's', "S", 0, "length of one run of bulk (default 3), or above 10 of idle (default 60)", 0},
     {"count", 'c', "N", 0, "handshakes, connections or pings of one run", 0},
     {"parallel", 'p', "N", 0, "handshakes at a time (default 50)", 0},
     {"against", 'a', "COMMAND", 0, "another listener to measure beside ours: prints its address, then `ready`", 0},
@@ -138,6 +138,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->against = argument;
         break;
     case 'd':
+        if (strcmp(argument, "uring") != 0 && strcmp(argument, "epoll") != 0)
+            argp_error(state, "--driver: '%s' is neither uring nor epoll", argument);
         options->driver = argument;
         break;
     case 'w':
@@ -168,7 +170,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         break;
     case ARGP_KEY_END:
         if (parsing->row == NULL)
-            argp_error(state, "say which: run, or one of msg, timers, mailbox, bulk, handshake, ping and idle");
+            argp_error(state, "needs a command: run, limits, rows, report, compare, check, perf, or one of msg, "
+                              "timers, mailbox, bulk, handshake, ping and idle");
+        if (parsing->argument != NULL && strcmp(parsing->row, "hold") != 0)
+            argp_error(state, "'%s' is one argument too many", parsing->argument);
         if (parsing->row != NULL && strcmp(parsing->row, "handshake") == 0 && options->count > 0 &&
             options->count < options->parallel)
             argp_error(state, "--count: %u is less than --parallel %u; each makes at least one", options->count,
@@ -216,7 +221,10 @@ int main(int argc, char **argv)
     struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50, .workers = 1, .nodes = 1,
                                           .spin_us = BENCH_SPIN_US, .host = "127.0.0.1", .pin = -1}};
     bool found;
-    int status = run_command(argc, argv, &found);
+    int status;
+
+    argp_err_exit_status = COMMAND_USAGE;
+    status = run_command(argc, argv, &found);
 
     if (found)
         return status;
@@ -230,5 +238,6 @@ int main(int argc, char **argv)
         if (strcmp(rows[i].name, parsing.row) == 0)
             return rows[i].run(&parsing.options);
     }
-    bench_die("no command '%s'; see --help", parsing.row);
+    fprintf(stderr, "chorus-bench: no command '%s'; see `chorus-bench --help`\n", parsing.row);
+    return COMMAND_USAGE;
 }

@@ -385,8 +385,8 @@ TEST(Perf, SaysWhatItDoesNotSpeak)
             << output.text;
     }
     EXPECT_EQ(Output(CHORUS_BENCH " perf 2>/dev/null").status, 2);
-    EXPECT_EQ(Output(CHORUS_BENCH " perf --server-address nonsense 2>/dev/null").status, 1);
-    EXPECT_EQ(Output(CHORUS_BENCH " perf --server-address 127.0.0.1:1 --transport quic-v1 2>/dev/null").status, 1);
+    EXPECT_EQ(Output(CHORUS_BENCH " perf --server-address nonsense 2>/dev/null").status, 2);
+    EXPECT_EQ(Output(CHORUS_BENCH " perf --server-address 127.0.0.1:1 --transport quic-v1 2>/dev/null").status, 2);
 }
 
 } // namespace

@@ -533,6 +533,43 @@ TEST(Run, RefusesWrongUsage)
     }
 }
 
+TEST(Run, CommandsRefuseWrongUsage)
+{
+    for (const char *wrong : {"", "nonsense", "--nonsense", "msg extra", "ping --driver kqueue", "rows extra",
+                              "limits extra", "perf --transport=quic --server-address=127.0.0.1:1",
+                              "perf --server-address=nowhere"}) {
+        std::string command = std::string(CHORUS_BENCH " ") + wrong + " >/dev/null 2>&1";
+        EXPECT_EQ(WEXITSTATUS(system(command.c_str())), 2) << wrong;
+    }
+}
+
+TEST(Run, WritesIntoNothingButAFolder)
+{
+    Bench run;
+    std::string file = run.folder + "/file", made = run.folder + "/made";
+
+    std::ofstream(file) << "precious";
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --out '" + file + "'"), 1);
+    EXPECT_NE(run.printed.find("cannot write into " + file), std::string::npos) << run.printed;
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --out '" + made + "'"), 0) << run.printed;
+    std::string report = CHORUS_BENCH " report '" + made + "/results.json' >/dev/null 2>&1 --out '";
+    EXPECT_EQ(WEXITSTATUS(system((report + file + "'").c_str())), 1);
+    EXPECT_EQ(WEXITSTATUS(system((report + run.folder + "/new'").c_str())), 0);
+    EXPECT_EQ(access((run.folder + "/new/report.md").c_str(), R_OK), 0);
+}
+
+TEST(Run, WhatOursHasNotDoneIsNoPass)
+{
+    Bench run, peer;
+    std::string check = CHORUS_BENCH " check '";
+
+    EXPECT_EQ(run.start(Bench::fake("dies"), "--row rr-32-1"), 3) << run.printed;
+    EXPECT_NE(run.printed.find("--resume"), std::string::npos) << run.printed;
+    EXPECT_EQ(WEXITSTATUS(system((check + run.folder + "/results.json' >/dev/null").c_str())), 1);
+    EXPECT_EQ(peer.start(Bench::fake("good"), "--row rr-32-1 --peer py='" + Bench::fake("dies") + "'"), 3);
+    EXPECT_EQ(WEXITSTATUS(system((check + peer.folder + "/results.json' >/dev/null").c_str())), 0);
+}
+
 TEST(Run, ReadersRefuseWhatIsNoResults)
 {
     EXPECT_EQ(WEXITSTATUS(system(CHORUS_BENCH " check /nowhere 2>/dev/null")), 2);
