@@ -75,6 +75,12 @@ static bool is_there(const struct campaign *campaign, const struct side_spec *sp
     return same;
 }
 
+/* Compiled while it runs. */
+static bool is_slow(const struct side_spec *spec)
+{
+    return spec != NULL && spec->warm_s > 0;
+}
+
 /* Both sides work for as long as either needs to get up to speed. */
 static struct plan_mode mode_of(const struct campaign *campaign, const struct plan_series *series)
 {
@@ -82,8 +88,12 @@ static struct plan_mode mode_of(const struct campaign *campaign, const struct pl
     struct plan_mode mode = campaign->options->mode;
 
     for (int i = 0; i < 2; i++) {
-        if (sides[i] != NULL)
-            mode.warm_s = fmax(mode.warm_s, sides[i]->warm_s);
+        if (sides[i] == NULL)
+            continue;
+        mode.warm_s = fmax(mode.warm_s, sides[i]->warm_s);
+        mode.start_s += sides[i]->start_s;
+        if (is_slow(sides[i]))
+            mode.connects_s = PLAN_SLOW_CONNECTS_S;
     }
     return mode;
 }
@@ -110,11 +120,13 @@ static double row_s(const struct campaign *campaign, const struct plan_row *row,
 static bool add_spec(struct campaign *campaign, const char *name, const char *command)
 {
     struct side_spec *spec = &campaign->specs[campaign->spec_count];
+    double begin_s = bench_now_s();
     struct side_text error;
     json_t *about;
 
     *spec = (struct side_spec){.name = name, .command = command, .cpu = -1, .warm_s = 0};
     about = side_about(spec, &error);
+    spec->start_s = bench_now_s() - begin_s;
     if (about == NULL || !is_there(campaign, spec, about, &error)) {
         json_decref(about);
         progress_line("skipped: %s", error.text);
@@ -289,10 +301,13 @@ static size_t row_series(const struct campaign *campaign, const struct plan_row 
     size_t count = plan_make_series(out, row, mode, campaign->peers, campaign->peer_count), kept = 0;
 
     for (size_t i = 0; i < count; i++) {
-        if (campaign->options->only_references && !out[i].reference)
+        const struct side_spec *dialler = find_spec(campaign, out[i].dialler);
+        const struct side_spec *listener = find_spec(campaign, out[i].listener);
+
+        if ((campaign->options->only_references && !out[i].reference) ||
+            ((is_slow(dialler) || is_slow(listener)) && !plan_suits_slow(row, &out[i])))
             continue;
-        if (row->work == PLAN_PART || (find_spec(campaign, out[i].dialler) != NULL &&
-                                       find_spec(campaign, out[i].listener) != NULL))
+        if (row->work == PLAN_PART || (dialler != NULL && listener != NULL))
             out[kept++] = out[i];
     }
     return kept;

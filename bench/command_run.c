@@ -31,7 +31,7 @@ static const struct argp_option option_list[] = {
     {"runs", 'n', "N", 0, "of each pair in each row (default 5, quick 3)", 0},
     {"seconds", 's', "S", 0, "of one run (default 0.9, quick 0.8)", 0},
     {"warm", 'w', "S", 0, "before it is measured (default 0.25, quick 0.2)", 0},
-    {"idle-seconds", OPTION_IDLE_SECONDS, "S", 0, "of the longest idle rows (default 60, quick 10)", 0},
+    {"idle-seconds", OPTION_IDLE_SECONDS, "S", 0, "of rows of idle connections (default 30, quick 5)", 0},
     {"minutes", 'm', "M", 0, "after which nothing more is begun (default 60, quick 5)", 0},
     {"repeats", OPTION_REPEATS, "N", 0, "of a run that other processes disturbed (default 2)", 0},
     {"pin", 'P', NULL, 0, "diallers to CPU 0, listeners to CPU 1", 0},

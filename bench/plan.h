@@ -17,6 +17,10 @@ enum plan_limits {
     PLAN_DIALLER_CONNECTIONS_MAX = 8000,
     PLAN_LISTENER_CONNECTIONS_MAX = 18000,
     PLAN_PROCESSES_MAX = 16,              /* of a side: 100,000 connections take 13 */
+    PLAN_CONNECTS_S = 1000,               /* that programs make in a second, about */
+    PLAN_SLOW_CONNECTS_S = 70,            /* ... that are compiled while they run */
+    PLAN_SLOW_CONNECTIONS_MAX = 500,      /* of a row for such a one: each run would be nothing but connecting */
+    PLAN_SLOW_IDLE_MAX = 1000,            /* ... of rows that run once: 10,000 would take minutes */
 };
 
 /* The works of tests/interop/README.md, "Load"; and the parts of our runtime,
@@ -52,7 +56,6 @@ struct plan_row {
     double rate;
     bool load;               /* rtt: with an upload beside it */
     bool distinct;           /* handshake: each with a new identity */
-    double seconds;          /* 0: the mode's */
     unsigned runs;           /* 0: the mode's */
     bool quick;              /* it is in the quick set */
     bool calls;              /* an extra run of ours counts system calls */
@@ -62,7 +65,9 @@ struct plan_mode {
     bool quick;
     unsigned runs;
     double warm_s, seconds;
-    double idle_seconds;     /* of a row that has 60; others in proportion */
+    double idle_seconds;     /* of the rows of idle connections */
+    double start_s;          /* for estimates: what both programs take to start */
+    unsigned connects_s;     /* and how many connections they make in a second */
 };
 
 /* Two programs, by name. */
@@ -92,6 +97,11 @@ bool plan_peer_name(const char *name);
 /* The series of a row, ours first.  Returns how many. */
 size_t plan_make_series(struct plan_series out[PLAN_SERIES_MAX], const struct plan_row *row,
                         const struct plan_mode *mode, const char *const *peers, size_t peer_count);
+/* Whether a row is to have this series, one of whose programs is slow: compiled
+ * while it runs, so that each run takes seconds before it is measured.  Such a
+ * one is measured with its own kind, and with ours in bulk, with as many
+ * connections as it makes in some seconds. */
+bool plan_suits_slow(const struct plan_row *row, const struct plan_series *series);
 /* ... of ours with ours only: for the targets. */
 bool plan_series_is_ours(const struct plan_series *series);
 

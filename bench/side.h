@@ -27,6 +27,7 @@ struct side_spec {
     const char *agent;   /* HOST:PORT of another machine, which knows the name; NULL: here */
     int cpu;             /* it is pinned to; -1: any */
     double warm_s;       /* what it asks to be given before it is measured; 0: no more than others */
+    double start_s;      /* that it took to start and to say what it is */
 };
 
 struct side_text {
