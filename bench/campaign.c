@@ -105,6 +105,16 @@ static double series_s(const struct campaign *campaign, const struct plan_row *r
     return plan_run_s(row, &mode);
 }
 
+/* Whether a run may be begun.  How long programs took to start the first time is
+ * no promise; one that is late by that much is late by little. */
+static bool is_time_for(const struct campaign *campaign, const struct plan_row *row, const struct plan_series *series)
+{
+    struct plan_mode mode = mode_of(campaign, series);
+
+    mode.start_s = 0;
+    return plan_run_s(row, &mode) < campaign->deadline_s - bench_now_s();
+}
+
 /* All runs of a row. */
 static double row_s(const struct campaign *campaign, const struct plan_row *row, const struct plan_series *series,
                     size_t count)
@@ -331,7 +341,7 @@ static void run_round(struct campaign *campaign, const struct plan_row *row, con
         double next_s = series_s(campaign, row, next);
         json_t *place = results_series(out, next);
 
-        if (!interrupted && left_s(campaign) > next_s && !is_done(place, runs) && !is_hopeless(place))
+        if (!interrupted && is_time_for(campaign, row, next) && !is_done(place, runs) && !is_hopeless(place))
             run_series(campaign, row, next, place, false);
         campaign->done_s += round < runs ? next_s : 0;
     }
