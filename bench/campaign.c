@@ -3,6 +3,8 @@
 #include "agent.h"
 #include "bench.h"
 #include "calls.h"
+#include "profile.h"
+#include "profiles.h"
 #include "programs.h"
 #include "progress.h"
 #include "results.h"
@@ -442,6 +444,37 @@ static bool run_rows(struct campaign *campaign)
     return true;
 }
 
+/* Where targets are missed: what ours does with its CPU there.  What cannot be is
+ * said, and makes no report partial. */
+static void run_profiles(struct campaign *campaign)
+{
+    struct profiles_place places[PROFILES_MAX];
+    size_t count = profiles_wanted(places, campaign->results);
+    const char *obstacle = campaign->options->agent != NULL ? "listeners are on another machine"
+                           : count > 0                      ? profile_obstacle()
+                                                            : NULL;
+
+    for (size_t i = 0; i < count && obstacle == NULL; i++) {
+        struct side_spec dialler = placed(campaign, places[i].program, false);
+        struct side_spec listener = placed(campaign, places[i].program, true);
+        struct plan_series series = {.reference = false};
+
+        if (dialler.name == NULL)
+            continue; /* it was measured before this run */
+        memcpy(series.dialler, places[i].program, sizeof(series.dialler));
+        memcpy(series.listener, places[i].program, sizeof(series.listener));
+        progress_running(1, places[i].row, &series);
+        if (interrupted || left_s(campaign) < profiles_run_s(places[i].row))
+            obstacle = "time was out; `--resume` goes on";
+        else
+            json_array_append_new(json_object_get(campaign->results, "profiles"),
+                                  profiles_make(places[i].row, &dialler, &listener, campaign->apart));
+    }
+    if (count > 0 && obstacle != NULL)
+        progress_line("no profiles: %s", obstacle);
+    json_object_set_new(campaign->results, "profiles_missing", json_string(obstacle != NULL ? obstacle : ""));
+}
+
 static json_t *settings(const struct campaign_options *options)
 {
     json_t *patterns = json_array();
@@ -492,6 +525,7 @@ static bool resume(struct campaign *campaign)
         forgive(row);
     json_object_set(campaign->results, "created", json_object_get(before, "created"));
     json_object_set(campaign->results, "rows", json_object_get(before, "rows"));
+    profiles_keep(campaign->results, before);
     json_decref(before);
     return true;
 }
@@ -540,6 +574,7 @@ json_t *campaign_run(const struct campaign_options *options, const struct machin
 
         json_object_set_new(campaign.results, "complete", json_boolean(complete));
         targets_evaluate(campaign.results);
+        run_profiles(&campaign);
         if (save(&campaign))
             *outcome = complete ? CAMPAIGN_COMPLETE : CAMPAIGN_PARTIAL;
     }

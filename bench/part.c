@@ -2,6 +2,7 @@
 
 #include "bench.h"
 #include "meter.h"
+#include "profile.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -30,17 +31,41 @@ static bool take_row(const char *text, struct runner_result *result)
     return taken;
 }
 
+static void write_command(char *out, size_t size, const struct plan_row *row)
+{
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    self[length > 0 ? length : 0] = '\0';
+    snprintf(out, size, "exec '%s' %s --json --runs 1", self, row->name);
+}
+
+/* Its one program counts as the dialler. */
+static void sample(const char *command, struct runner_result *result)
+{
+    struct profile profile;
+    struct profile_text why;
+
+    if (profile_start(&profile, NULL, 0, command, 0, &why))
+        result->profiles[0] = profile_finish(&profile, &why);
+    result->ok = result->profiles[0] != NULL;
+    if (!result->ok)
+        snprintf(result->error.text, sizeof(result->error.text), "%s", why.text);
+}
+
 void part_run(const struct runner_request *request, struct runner_result *result)
 {
-    char self[4096], command[8192], line[1024];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char command[8192], line[1024];
     struct meter meter = {.ours_count = 0};
     struct meter_reading begin, end;
     FILE *output;
     int status;
 
-    self[length > 0 ? length : 0] = '\0';
-    snprintf(command, sizeof(command), "exec '%s' %s --json --runs 1", self, request->row->name);
+    write_command(command, sizeof(command), request->row);
+    if (request->profile_s > 0) {
+        sample(command, result);
+        return;
+    }
     meter_read(&meter, &begin);
     output = popen(command, "re");
     while (output != NULL && fgets(line, sizeof(line), output) != NULL)

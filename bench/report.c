@@ -1,6 +1,7 @@
 #include "report.h"
 
 #include "bench.h"
+#include "profiles.h"
 #include "results.h"
 #include "targets.h"
 
@@ -27,6 +28,19 @@ static void put_number(struct report_table *table, size_t column, double value)
     results_print(cell(table, column), REPORT_CELL_BYTES, value);
 }
 
+/* What stands in the way of a target, and where the profile is that shows it. */
+static void put_bound(char *out, size_t size, const json_t *results, const json_t *target)
+{
+    const char *row = results_string(target, "row"), *program = results_string(target, "program");
+    bool missed = !json_is_true(json_object_get(target, "met"));
+    bool profiled = missed && strncmp(results_string(target, "figure"), "memory", 6) != 0 &&
+                    profiles_find(results, row, program) != NULL;
+
+    snprintf(out, size, "%s", results_string(target, "bound"));
+    if (profiled)
+        snprintf(out + strlen(out), size - strlen(out), "%sprofile: %s, %s", *out != '\0' ? "; " : "", row, program);
+}
+
 void report_targets(struct report_table *out, const json_t *results)
 {
     const json_t *all = json_object_get(results, "targets"), *target;
@@ -51,7 +65,7 @@ void report_targets(struct report_table *out, const json_t *results)
                  strcmp(results_string(target, "sign"), ">=") == 0 ? "≥" : "≤", results_number(target, "wanted"));
         out->good[out->lines] = json_is_true(json_object_get(target, "met"));
         out->bad[out->lines] = !out->good[out->lines];
-        snprintf(out->note[out->lines], sizeof(out->note[0]), "%s", results_string(target, "bound"));
+        put_bound(out->note[out->lines], sizeof(out->note[0]), results, target);
         out->lines++;
     }
 }
@@ -367,6 +381,27 @@ static void markdown_line(FILE *file, const char *text)
     fputc('\n', file);
 }
 
+static void markdown_profiles(FILE *file, const json_t *results, struct report_table *table)
+{
+    const json_t *profile;
+    char text[1024];
+    size_t index;
+
+    report_about_profiles(text, sizeof(text), results);
+    if (*text == '\0')
+        return;
+    fputs("## Profiles\n\n", file);
+    markdown_text(file, text);
+    fputs("\n\n", file);
+    json_array_foreach (json_object_get(results, "profiles"), index, profile) {
+        report_profile(table, profile);
+        fprintf(file, "### %s\n\n", table->title);
+        markdown_table(file, table, false);
+        report_functions(table, profile);
+        markdown_table(file, table, false);
+    }
+}
+
 void report_markdown(FILE *file, const json_t *results)
 {
     const json_t *rows = json_object_get(results, "rows"), *row;
@@ -394,6 +429,7 @@ void report_markdown(FILE *file, const json_t *results)
         fprintf(file, "## Targets\n\n%s\n\n", text);
         markdown_table(file, table, true);
     }
+    markdown_profiles(file, results, table);
     report_sides(table, results);
     fputs("## Programs\n\n", file);
     markdown_table(file, table, false);

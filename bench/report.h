@@ -36,6 +36,11 @@ void report_targets(struct report_table *out, const json_t *results);
 void report_copy_line(struct report_table *out, const struct report_table *table, size_t line);
 void report_sides(struct report_table *out, const json_t *results);
 void report_row(struct report_table *out, const json_t *row);
+/* Of an entry of `profiles`: the shares of both sides, and their functions. */
+void report_profile(struct report_table *out, const json_t *profile);
+void report_functions(struct report_table *out, const json_t *profile);
+/* What stands above all profiles, or why there are none; "" where none is due. */
+void report_about_profiles(char *out, size_t size, const json_t *results);
 /* "2 cores of AMD EPYC, Linux 6.1, ..." */
 void report_machine(char *out, size_t size, const json_t *results);
 /* "5 runs of 0.9 s each after 0.25 s of warm-up, ..." */

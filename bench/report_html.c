@@ -219,6 +219,28 @@ static void targets(FILE *file, const json_t *results, struct report_table *tabl
     free(part);
 }
 
+static void profiles(FILE *file, const json_t *results, struct report_table *table)
+{
+    const json_t *profile;
+    char words[1024];
+    size_t index;
+
+    report_about_profiles(words, sizeof(words), results);
+    if (*words == '\0')
+        return;
+    element(file, "h2", "Profiles");
+    element(file, "p", words);
+    json_array_foreach (json_object_get(results, "profiles"), index, profile) {
+        report_profile(table, profile);
+        fputs("<details>", file);
+        element(file, "summary", table->title);
+        html_table(file, table, false);
+        report_functions(table, profile);
+        html_table(file, table, false);
+        fputs("</details>\n", file);
+    }
+}
+
 /* ---- Pictures -------------------------------------------------------------------------------- */
 
 static void picture(FILE *file, const json_t *results, const struct plots_plot *plot)
@@ -332,6 +354,7 @@ void report_html(FILE *file, const json_t *results)
     head(file, results);
     cards(file, results);
     targets(file, results, table);
+    profiles(file, results, table);
     pictures(file, results);
     element(file, "h2", "Programs");
     report_sides(table, results);

@@ -103,9 +103,9 @@ json_t *results_new(json_t *settings, json_t *machine)
     struct tm utc;
 
     strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:{}, s:[], s:[]}", "schema", RESULTS_SCHEMA, "created", created,
-                     "version", CHORUS_VERSION, "complete", 0, "settings", settings, "machine", machine, "sides",
-                     "skipped", "rows");
+    return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:{}, s:[], s:[], s:[], s:s}", "schema", RESULTS_SCHEMA, "created",
+                     created, "version", CHORUS_VERSION, "complete", 0, "settings", settings, "machine", machine,
+                     "sides", "skipped", "rows", "profiles", "profiles_missing", "");
 }
 
 /* The element of an array that has this text under this key. */

@@ -4,6 +4,7 @@
 #include "calls.h"
 #include "meter.h"
 #include "part.h"
+#include "profile.h"
 
 #include <assert.h>
 #include <math.h>
@@ -20,6 +21,7 @@ struct cast {
     char listener_command[8192];
     struct meter meter;
     struct calls listener_calls, dialler_calls;
+    struct profile profiles[2];     /* of diallers and listeners, from the moment that all have begun */
 };
 
 /* One moment: the clocks of both sides, and of the machine. */
@@ -114,6 +116,30 @@ static bool take_moment(struct cast *cast, struct moment *out, struct side_text 
 
 /* ---- Talking to them --------------------------------------------------------------- */
 
+/* Has perf sample one side. */
+static bool sample(struct cast *cast, int index, struct side *const *sides, unsigned count, struct side_text *error)
+{
+    pid_t pids[PLAN_PROCESSES_MAX];
+    struct profile_text why;
+
+    for (unsigned i = 0; i < count; i++)
+        pids[i] = sides[i]->pid;
+    if (profile_start(&cast->profiles[index], pids, count, NULL, cast->request->profile_s, &why))
+        return true;
+    snprintf(error->text, sizeof(error->text), "%s", why.text);
+    return false;
+}
+
+/* All have begun: what follows is measured. */
+static bool begin(struct cast *cast, struct measured *out, struct side_text *error)
+{
+    if (!take_moment(cast, &out->begin, error))
+        return false;
+    return cast->request->profile_s <= 0 ||
+           (sample(cast, 0, cast->diallers, cast->dialler_count, error) &&
+            sample(cast, 1, cast->listeners, cast->listener_count, error));
+}
+
 static double patience_s(const struct runner_request *request)
 {
     return RUNNER_SETUP_S_MAX + fmin(request->row->connections / 50.0, RUNNER_CONNECTING_S_MAX) +
@@ -173,7 +199,7 @@ static bool take_line(struct cast *cast, struct side *const *workers, unsigned c
 
     if (event != NULL && strcmp(event, "begin") == 0 && !out->begun[index]) {
         out->begun[index] = true;
-        return ++out->begun_count < count || take_moment(cast, &out->begin, error);
+        return ++out->begun_count < count || begin(cast, out, error);
     }
     if (event != NULL && strcmp(event, "end") == 0 && out->begun[index])
         return out->ended_count++ > 0 || take_moment(cast, &out->end, error);
@@ -426,6 +452,25 @@ static bool work(struct cast *cast, struct measured *measured, struct runner_res
            follow(cast, cast->diallers, cast->dialler_count, measured, &result->error);
 }
 
+/* Perf is to end before its programs do. */
+static void collect_profiles(struct cast *cast, struct runner_result *result)
+{
+    struct profile_text why;
+
+    for (int i = 0; i < 2; i++) {
+        if (cast->profiles[i].perf <= 0)
+            continue;
+        if (!result->ok) {
+            profile_cancel(&cast->profiles[i]);
+            continue;
+        }
+        result->profiles[i] = profile_finish(&cast->profiles[i], &why);
+        if (result->profiles[i] == NULL)
+            snprintf(result->error.text, sizeof(result->error.text), "%s: %s", i == 0 ? "dialler" : "listener",
+                     why.text);
+    }
+}
+
 void runner_run(const struct runner_request *request, struct runner_result *result)
 {
     struct cast cast = {.request = request};
@@ -438,6 +483,7 @@ void runner_run(const struct runner_request *request, struct runner_result *resu
     }
     if (prepare(&cast, &measured, result) && work(&cast, &measured, result))
         finish(&cast, &measured, result);
+    collect_profiles(&cast, result);
     calls_close(&cast.listener_calls);
     calls_close(&cast.dialler_calls);
     stop_cast(&cast);
@@ -453,4 +499,6 @@ bool runner_is_disturbed(const struct runner_result *result)
 void runner_result_fini(struct runner_result *result)
 {
     json_decref(result->figures);
+    json_decref(result->profiles[0]);
+    json_decref(result->profiles[1]);
 }

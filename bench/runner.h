@@ -22,6 +22,7 @@ struct runner_request {
     const struct side_spec *dialler, *listener;
     bool apart;         /* in a network of their own */
     bool count_calls;   /* system calls: slows the programs down, so other figures do not count */
+    double profile_s;   /* for so long each side's CPU is sampled; 0: it is not.  Other figures do not count */
 };
 
 struct runner_result {
@@ -29,6 +30,7 @@ struct runner_result {
     json_t *figures;         /* name to number; the caller's */
     double foreign, steal;   /* cores, while it was measured */
     unsigned repeats;        /* it was done again so often */
+    json_t *profiles[2];     /* of dialler and listener, the caller's; NULL where there is none */
     struct side_text error;  /* which side, and why */
 };
 

@@ -157,11 +157,12 @@ static bool is_met(const struct finding *finding)
 static void add_finding(json_t *out, const struct finding *finding)
 {
     json_array_append_new(
-        out, json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:s, s:f, s:b, s:b, s:s}", "target", finding->target, "row",
-                       finding->ours.row, "program", finding->ours.program, "against", finding->against, "value",
-                       finding->value, "reference", finding->reference, "ratio", finding->ratio, "sign",
-                       finding->sign == '>' ? ">=" : "<=", "wanted", finding->wanted, "met", is_met(finding), "checked",
-                       plan_find(finding->ours.row)->work != PLAN_PART, "bound", finding->bound));
+        out, json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:s, s:f, s:b, s:b, s:s}", "target", finding->target,
+                       "row", finding->ours.row, "program", finding->ours.program, "figure", finding->ours.figure,
+                       "against", finding->against, "value", finding->value, "reference", finding->reference, "ratio",
+                       finding->ratio, "sign", finding->sign == '>' ? ">=" : "<=", "wanted", finding->wanted, "met",
+                       is_met(finding), "checked", plan_find(finding->ours.row)->work != PLAN_PART, "bound",
+                       finding->bound));
 }
 
 static void evaluate(json_t *results, json_t *out, const struct target *target)

@@ -73,14 +73,18 @@ def words(cell):
 
 
 def described(readme):
-    """Of results, of a series, and figures: the tables of the section, in order."""
+    """Of results, of a series, figures, and of a profile's side: the tables of the section, in order; of a row and of
+    a profile: sentences."""
     section = readme.split("\n## results.json\n")[1].split("\n## ")[0]
     tables = [[row.strip("| ").split(" | ", 1) for row in table.splitlines()[2:]]
               for table in re.findall(r"(?:^\|.*\n)+", section, re.M)]
-    top, series, figures = tables
+    top, series, figures, side = tables
     return ({name: words(text) for cell, text in top for name in words(cell)},
             {name: words(text) for cell, text in series for name in words(cell)},
-            {name for cell, _ in figures for name in words(cell)}, words(section.split("A row has")[1].split("\n\n")[0]))
+            {name for cell, _ in figures for name in words(cell)},
+            words(section.split("A row has")[1].split("\n\n")[0]),
+            {name: words(text) for cell, text in side for name in words(cell)},
+            words(section.split("Of `profiles`, each has")[1].split("\n\n")[0]))
 
 
 def fields_of(objects):
@@ -88,7 +92,7 @@ def fields_of(objects):
 
 
 def check_schema(readme_path, paths):
-    top, series, figures, row = described(open(readme_path, encoding="utf-8").read())
+    top, series, figures, row, side, profile = described(open(readme_path, encoding="utf-8").read())
     all_results = [json.load(open(path, encoding="utf-8")) for path in paths]
     rows = [one for results in all_results for one in results["rows"]]
     all_series = [one for one_row in rows for one in one_row["series"]]
@@ -98,6 +102,15 @@ def check_schema(readme_path, paths):
         ("a series", fields_of(all_series), set(series), True),
         ("a figure", fields_of(f for s in all_series for f in s["figures"].values()), set(series["figures"]), False),
         ("figures", fields_of(s["figures"] for r in rows if r["work"] != "part" for s in r["series"]), figures, False),
+    ]
+    profiles = [one for results in all_results for one in results["profiles"]]
+    sides = [one[name] for one in profiles for name in ("dialler", "listener") if one[name] is not None]
+    kinds += [
+        ("a profile", fields_of(profiles), set(profile), True),
+        ("a profile's side", fields_of(sides), set(side), True),
+        ("shares", fields_of(one["shares"] for one in sides), set(side["shares"]), True),
+        ("a symbol", fields_of(symbol for one in sides for symbol in one["symbols"]), set(side["symbols"]) - {"shares"},
+         True),
     ]
     for name in ("settings", "machine", "skipped", "missing", "targets"):
         values = [one for results in all_results for one in

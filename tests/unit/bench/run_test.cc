@@ -94,6 +94,30 @@ struct Bench {
     }
 };
 
+/* Stands for perf: `record` makes its file, and does what is said, `script` prints
+ * samples. */
+class FakePerf
+{
+public:
+    FakePerf(const std::string &folder, const std::string &also, int samples) : before(getenv("PATH"))
+    {
+        std::string path = folder + "/perf";
+        std::ofstream file(path);
+        file << "#!/bin/sh\nif [ $1 = record ]; then\n" << also
+             << "\nwhile [ $1 != -o ]; do shift; done\n: > $2\nelse\ncat <<'E'\n";
+        for (int i = 0; i < samples; i++)
+            file << "\n 12 " << (i % 4 == 0 ? "tcp_ack ([kernel.kallsyms])\n" : "main (/bin/chorus-bench)\n");
+        file << "E\nfi\n";
+        file.close();
+        chmod(path.c_str(), 0755);
+        setenv("PATH", (folder + ":" + before).c_str(), 1);
+    }
+    ~FakePerf() { setenv("PATH", before.c_str(), 1); }
+
+private:
+    std::string before;
+};
+
 TEST(Run, MeasuresAndReports)
 {
     Bench run;
@@ -111,10 +135,12 @@ TEST(Run, MeasuresAndReports)
 TEST(Run, WhatItWritesIsAsDescribed)
 {
     Bench run;
+    FakePerf perf(run.folder, "", 40);
     std::string check = "python3 " BENCH_CHECK_REPORT " schema " BENCH_README " '" + run.folder + "/results.json' 2>&1";
 
     EXPECT_EQ(run.start(Bench::fake("good"), "--runs 1 --idle-seconds 0.1 --row bulk-up --row rr-1k-100 --row idle-100 "
-                                             "--row storm-200 --peer nim=/nowhere/nim --peer py='" + Bench::fake("refuses") + "'"), 3)
+                                             "--row storm-200 --peer nim=/nowhere/nim --peer py='" +
+                                             Bench::fake("refuses") + "' --peer go='" + Bench::fake("good") + "'"), 3)
         << run.printed;
     std::string said;
     char text[512];
@@ -354,6 +380,106 @@ TEST(Run, DoesNotResumeOnOtherMachines)
         EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --resume"), 1);
         EXPECT_NE(run.printed.find(std::string("has other ") + part), std::string::npos) << run.printed;
     }
+}
+
+/* Measures beside one that is as good: a target is missed. */
+struct Profiled : Bench {
+    int measure(const std::string &more = "")
+    {
+        return start(fake("good"), "--row rr-32-100 --peer go='" + fake("good") + "' " + more);
+    }
+    json_t *profile() const { return json_array_get(json_object_get(results.get(), "profiles"), 0); }
+    double share(const char *side, const char *kind) const
+    {
+        json_t *shares = json_object_get(json_object_get(profile(), side), "shares");
+        return json_number_value(json_object_get(shares, kind));
+    }
+    std::string missing_profiles() const
+    {
+        const char *text = json_string_value(json_object_get(results.get(), "profiles_missing"));
+        return text != nullptr ? text : "it is not there";
+    }
+    std::string report() const
+    {
+        std::ifstream page(folder + "/report.md");
+        std::stringstream all;
+        all << page.rdbuf();
+        return all.str();
+    }
+};
+
+TEST(Run, ProfilesRowsWhoseTargetsAreMissed)
+{
+    Profiled run;
+    FakePerf perf(run.folder, "", 40);
+
+    EXPECT_EQ(run.measure(), 0) << run.printed;
+    EXPECT_EQ(run.missing_profiles(), "");
+    for (const char *side : {"dialler", "listener"}) {
+        EXPECT_EQ(run.share(side, "network"), 25) << run.printed;
+        EXPECT_EQ(run.share(side, "own"), 75);
+    }
+    EXPECT_NE(run.report().find("profile: rr-32-100, ours"), std::string::npos) << run.report();
+    EXPECT_NE(run.report().find("| own code | 75 % | 75 % |"), std::string::npos) << run.report();
+    EXPECT_EQ(system(("python3 " BENCH_CHECK_REPORT " page '" + run.folder + "/report.html'").c_str()), 0);
+}
+
+TEST(Run, ProfilesNothingWhereAllTargetsAreMet)
+{
+    Profiled run;
+    FakePerf perf(run.folder, "touch '" + run.folder + "/ran'", 40);
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rtt-load"), 0) << run.printed;
+    EXPECT_NE(access((run.folder + "/ran").c_str(), F_OK), 0);
+    EXPECT_EQ(json_array_size(json_object_get(run.results.get(), "profiles")), 0u);
+    EXPECT_EQ(run.report().find("## Profiles"), std::string::npos);
+}
+
+TEST(Run, KeepsProfilesWhenItGoesOn)
+{
+    Profiled run;
+
+    {
+        FakePerf perf(run.folder, "", 40);
+        EXPECT_EQ(run.measure(), 0) << run.printed;
+    }
+    FakePerf perf(run.folder, "exit 1", 0);
+    EXPECT_EQ(run.measure("--resume"), 0) << run.printed;
+    EXPECT_EQ(run.share("dialler", "own"), 75) << run.printed;
+    EXPECT_EQ(run.missing_profiles(), "");
+}
+
+TEST(Run, SaysWhyPerfTellsNothing)
+{
+    Profiled forbidden, idle;
+
+    {
+        FakePerf perf(forbidden.folder, "echo no permission >&2; exit 1", 0);
+        EXPECT_EQ(forbidden.measure(), 0) << forbidden.printed;
+    }
+    EXPECT_NE(forbidden.missing_profiles().find("no permission"), std::string::npos) << forbidden.missing_profiles();
+    EXPECT_NE(forbidden.missing_profiles().find("kernel.perf_event_paranoid"), std::string::npos);
+    EXPECT_NE(forbidden.report().find("no permission"), std::string::npos) << forbidden.report();
+    EXPECT_TRUE(forbidden.complete());
+
+    FakePerf perf(idle.folder, "", 3);
+    EXPECT_EQ(idle.measure(), 0) << idle.printed;
+    EXPECT_NE(idle.report().find("only 3 samples"), std::string::npos) << idle.report();
+    EXPECT_TRUE(json_is_null(json_object_get(idle.profile(), "dialler")));
+}
+
+TEST(Run, DoesWithoutPerf)
+{
+    Profiled run;
+    std::string path = getenv("PATH");
+
+    EXPECT_EQ(system(("cd '" + run.folder + "' && mkdir all && IFS=: && for folder in $PATH; do "
+                      "ln -s \"$folder\"/* all 2>/dev/null; done; rm -f all/perf").c_str()), 0);
+    setenv("PATH", (run.folder + "/all").c_str(), 1);
+    EXPECT_EQ(run.measure(), 0) << run.printed;
+    setenv("PATH", path.c_str(), 1);
+    EXPECT_NE(run.printed.find("perf is not installed"), std::string::npos) << run.printed;
+    EXPECT_NE(run.report().find("perf is not installed"), std::string::npos) << run.report();
 }
 
 /* `run --server` on a port that it chooses. */
