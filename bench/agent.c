@@ -75,17 +75,35 @@ static bool is_program(const struct agent *agent, pid_t pid)
     return false;
 }
 
+/* The address at which a client has found us: of one that came by IPv4, an IPv4
+ * one, whatever the socket is. */
+static bool own_host(int fd, char out[INET6_ADDRSTRLEN])
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } address = {.any = {.sa_family = AF_UNSPEC}};
+    socklen_t length = sizeof(address);
+
+    if (getsockname(fd, &address.any, &length) != 0)
+        return false;
+    if (address.any.sa_family == AF_INET)
+        return inet_ntop(AF_INET, &address.four.sin_addr, out, INET6_ADDRSTRLEN) != NULL;
+    if (address.any.sa_family != AF_INET6)
+        return false;
+    if (IN6_IS_ADDR_V4MAPPED(&address.six.sin6_addr)) /* its last four bytes */
+        return inet_ntop(AF_INET, &address.six.sin6_addr.s6_addr[12], out, INET6_ADDRSTRLEN) != NULL;
+    return inet_ntop(AF_INET6, &address.six.sin6_addr, out, INET6_ADDRSTRLEN) != NULL;
+}
+
 static void become_program(int fd, const char *command, int cpu)
 {
-    struct sockaddr_in address = {.sin_family = AF_UNSPEC};
     struct timeval none = {0, 0}; /* a program may wait for its client as long as it likes */
-    socklen_t length = sizeof(address);
-    char host[INET_ADDRSTRLEN], *shell;
+    char host[INET6_ADDRSTRLEN], *shell;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0 || address.sin_family != AF_INET ||
-        inet_ntop(AF_INET, &address.sin_addr, host, sizeof(host)) == NULL ||
-        asprintf(&shell, "exec %s --host %s", command, host) < 0)
+    if (!own_host(fd, host) || asprintf(&shell, "exec %s --host %s", command, host) < 0)
         _exit(126);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
     side_pin(cpu);
@@ -267,22 +285,50 @@ static void serve_once(struct agent *agent)
         take_connection(agent);
 }
 
+/* A socket that listens on this address; the port that it has.  -1 with errno. */
+static int listen_on(const struct sockaddr *address, socklen_t length, unsigned *port)
+{
+    struct sockaddr_in6 own; /* its port stands where an IPv4 address has it */
+    socklen_t own_length = sizeof(own);
+    int one = 1, none = 0, error;
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if ((address->sa_family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &none, sizeof(none)) == 0) &&
+        bind(fd, address, length) == 0 && listen(fd, 64) == 0 &&
+        getsockname(fd, (struct sockaddr *)&own, &own_length) == 0) {
+        *port = ntohs(own.sin6_port);
+        return fd;
+    }
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* On both kinds of addresses, or on IPv4 alone where there is nothing else. */
+static int listen_on_all(unsigned *port)
+{
+    const struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)*port)};
+    const struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)*port)};
+    int fd = listen_on((const struct sockaddr *)&six, sizeof(six), port);
+
+    return fd >= 0 || errno == EADDRINUSE ? fd : listen_on((const struct sockaddr *)&four, sizeof(four), port);
+}
+
 void agent_serve(const struct side_spec *specs, size_t count, unsigned port)
 {
     struct agent agent = {.specs = specs, .spec_count = count};
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    socklen_t length = sizeof(address);
-    int one = 1;
 
-    agent.listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    setsockopt(agent.listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    setsockopt(agent.listening, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (agent.listening < 0 || bind(agent.listening, (struct sockaddr *)&address, length) != 0 ||
-        listen(agent.listening, 64) != 0 || getsockname(agent.listening, (struct sockaddr *)&address, &length) != 0) {
+    agent.listening = listen_on_all(&port);
+    if (agent.listening < 0) {
         fprintf(stderr, "chorus-bench: cannot listen on port %u: %s\n", port, strerror(errno));
         return;
     }
-    printf("serving on port %u; whoever reaches it can start these programs\n", ntohs(address.sin_port));
+    printf("serving on port %u; whoever reaches it can start these programs\n", port);
     fflush(stdout);
     for (;;)
         serve_once(&agent);

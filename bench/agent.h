@@ -27,8 +27,9 @@ enum agent_limits {
 
 static_assert(AGENT_CONNECTIONS_MAX >= 2 * AGENT_PROGRAMS_MAX, "those who ask leave room for first lines");
 
-/* Serves until it is interrupted; returns only when it cannot listen, having said
- * why.  Programs listen on the address at which the client has found us. */
+/* Serves on IPv4 and IPv6 until it is interrupted; returns only when it cannot
+ * listen, having said why.  Programs listen on the address at which the client has
+ * found us: one that knows IPv4 only says so to those who came otherwise. */
 void agent_serve(const struct side_spec *specs, size_t count, unsigned port);
 
 /* Starts side->spec->name through side->spec->agent. */

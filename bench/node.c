@@ -3,6 +3,7 @@
 #include "bench.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum {
     PENDING_HANDSHAKES_MAX = 65536, /* a storm is let in whole */
@@ -20,7 +21,8 @@ static int configure(struct p2p_config *config, const char *host, struct p2p_err
     char address[P2P_ADDRESS_TEXT_BYTES];
     int error;
 
-    snprintf(address, sizeof(address), "/ip4/%s/tcp/0", host != NULL ? host : "");
+    snprintf(address, sizeof(address), "/ip%d/%s/tcp/0", host != NULL && strchr(host, ':') != NULL ? 6 : 4,
+             host != NULL ? host : "");
     error = p2p_config_listen(config, host != NULL ? address : NULL, text);
 
     if (error == 0)

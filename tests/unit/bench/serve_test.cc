@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <memory>
 #include <set>
+#include <netinet/in.h>
 #include <string>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -227,6 +228,21 @@ TEST_P(ServeTest, TellsWhatAFigureDependsOn)
     EXPECT_EQ(told.text("waiting").find("one thread"), std::string::npos) << "it has three";
     EXPECT_EQ(told.number("spinUs") > 0, told.text("waiting").find("spin") != std::string::npos);
     EXPECT_EQ(told.text("driver"), GetParam() == std::string("epoll") ? "epoll" : "io_uring");
+}
+
+TEST_P(ServeTest, ListensWhereItIsTold)
+{
+    struct sockaddr_in6 own = {};
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    own.sin6_family = AF_INET6;
+    own.sin6_addr = in6addr_loopback;
+    if (bind(fd, reinterpret_cast<struct sockaddr *>(&own), sizeof(own)) != 0)
+        GTEST_SKIP() << "there is no IPv6 here";
+    close(fd);
+    Program six({"--driver", GetParam(), "--host", "::1"});
+    EXPECT_EQ(six.address.find("/ip6/::1/tcp/"), 0u) << six.address;
+    Json told = measured([&](const std::string &time) { return dialler.load("rr " + six.address + time); }, something);
+    EXPECT_EQ(told.number("failed"), 0) << told.all();
 }
 
 TEST_P(ServeTest, MovesBytesInBulk)
