@@ -20,12 +20,12 @@ enum {
 static const struct {
     const char *program, *colour, *title;
     int point;
-} known[] = {
+} looks[] = {
     {"ours", "#4263eb", "chorus-p2p", 7}, {"go", "#6d8ea8", "go", 5},          {"rust", "#bd8a6b", "rust", 9},
     {"js", "#a59a50", "js", 13},          {"raw", "#9aa0a8", "plain TCP", 0},
     {"raw-aead", "#7c828b", "TCP + cipher", 0}, {"crypto", "#7c828b", "crypto alone", 0},
 };
-static const char *const others[] = {"#8e7fa6", "#7aa38b", "#a67f8e", "#8a8a8a"};
+static const char *const other_colours[] = {"#8e7fa6", "#7aa38b", "#a67f8e", "#8a8a8a"};
 
 struct picture {
     const struct plots_plot *plot;
@@ -34,10 +34,10 @@ struct picture {
     size_t program_count;
     const char *references[REFERENCES_MAX];
     size_t reference_count;
-    bool used[PLOTS_GROUPS_MAX]; /* groups of which something is known */
-    size_t group_count, used_count;
+    bool group_shown[PLOTS_GROUPS_MAX]; /* something is known of it */
+    size_t group_count, shown_count;
     double least, most;
-    double top;       /* of a linear axis that cuts bars; 0: none is cut */
+    double cut_at;    /* the end of a linear axis that cuts bars; 0: none is cut */
     int legend_rows;
     bool lines, log_y, paper;
     FILE *script;
@@ -48,7 +48,7 @@ bool plots_available(void)
     return system("command -v gnuplot >/dev/null 2>&1") == 0;
 }
 
-#define OWN_TITLE "<title>Gnuplot</title>" /* what gnuplot calls each picture */
+#define GNUPLOT_TITLE "<title>Gnuplot</title>" /* what gnuplot calls each picture */
 
 /* ---- What there is -------------------------------------------------------------------- */
 
@@ -66,16 +66,16 @@ static bool is_drawable(const struct picture *picture, double value)
     return isfinite(value) && (value > 0 || !picture->log_y);
 }
 
-static bool add_program(struct picture *picture, const char *program, const char **list, size_t *count, size_t most)
+static bool add_program(struct picture *picture, const char *program, const char **list, size_t *count, size_t capacity)
 {
     bool found = false;
 
     for (size_t g = 0; g < picture->group_count; g++) {
         const json_t *figure = figure_of(picture, g, program);
 
-        if (!is_drawable(picture, results_number(figure, "median")) || *count == most)
+        if (!is_drawable(picture, results_number(figure, "median")) || *count == capacity)
             continue;
-        picture->used[g] = true;
+        picture->group_shown[g] = true;
         picture->least = fmin(picture->least, results_number(figure, "least"));
         picture->most = fmax(picture->most, results_number(figure, "most"));
         found = true;
@@ -109,29 +109,29 @@ static const char *colour_of(const char *program)
 {
     unsigned sum = 0;
 
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strcmp(known[i].program, program) == 0)
-            return known[i].colour;
+    for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]); i++) {
+        if (strcmp(looks[i].program, program) == 0)
+            return looks[i].colour;
     }
     for (const char *c = program; *c != '\0'; c++)
         sum += (unsigned char)*c;
-    return others[sum % (sizeof(others) / sizeof(others[0]))];
+    return other_colours[sum % (sizeof(other_colours) / sizeof(other_colours[0]))];
 }
 
 static const char *title_of(const char *program)
 {
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strcmp(known[i].program, program) == 0)
-            return known[i].title;
+    for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]); i++) {
+        if (strcmp(looks[i].program, program) == 0)
+            return looks[i].title;
     }
     return program;
 }
 
 static int point_of(const char *program)
 {
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strcmp(known[i].program, program) == 0)
-            return known[i].point;
+    for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]); i++) {
+        if (strcmp(looks[i].program, program) == 0)
+            return looks[i].point;
     }
     return 11;
 }
@@ -185,9 +185,9 @@ static void choose_scale(struct picture *picture)
         return;
     picture->log_y = picture->lines;
     for (size_t p = 0; p < picture->program_count && !picture->lines; p++)
-        picture->top = fmax(picture->top, most_of(picture, picture->programs[p]));
+        picture->cut_at = fmax(picture->cut_at, most_of(picture, picture->programs[p]));
     for (size_t r = 0; r < picture->reference_count && !picture->lines; r++)
-        picture->top = fmax(picture->top, most_of(picture, picture->references[r]));
+        picture->cut_at = fmax(picture->cut_at, most_of(picture, picture->references[r]));
 }
 
 /* Dashes tell raw from sealed, whatever the colours. */
@@ -287,8 +287,8 @@ static void write_range(const struct picture *picture)
 {
     double from = 0, to = picture->most > 0 ? picture->most * 1.08 : 1;
 
-    if (picture->top > 0)
-        to = picture->top * 1.08;
+    if (picture->cut_at > 0)
+        to = picture->cut_at * 1.08;
     if (picture->log_y) {
         from = pow(10, floor(log10(fmax(picture->least, picture->most / 1e7))));
         to = pow(10, ceil(log10(picture->most)));
@@ -305,7 +305,7 @@ static double place_of(const struct picture *picture, size_t group)
     if (picture->lines && picture->plot->groups[group].x > 0)
         return picture->plot->groups[group].x;
     for (size_t g = 0; g < group; g++)
-        before += picture->used[g];
+        before += picture->group_shown[g];
     return (double)before;
 }
 
@@ -317,7 +317,7 @@ static void write_axis(const struct picture *picture)
 
     fputs("set xtics (", picture->script);
     for (size_t g = 0; g < picture->group_count; g++) {
-        if (!picture->used[g])
+        if (!picture->group_shown[g])
             continue;
         fputs(comma, picture->script);
         quote(picture->script, picture->plot->groups[g].label);
@@ -331,7 +331,7 @@ static void write_axis(const struct picture *picture)
         fprintf(picture->script, "set logscale x\nset xrange [%g:%g]\n", first * 0.75, last * 1.35);
     else
         fprintf(picture->script, "set xrange [%g:%g]\n", picture->lines ? -0.15 : -0.5,
-                (double)picture->used_count - (picture->lines ? 0.85 : 0.5));
+                (double)picture->shown_count - (picture->lines ? 0.85 : 0.5));
 }
 
 /* ---- The data ---------------------------------------------------------------------------- */
@@ -345,12 +345,12 @@ static double bar_width(const struct picture *picture)
  * far it goes. */
 static void bar_label(const struct picture *picture, char *out, size_t size, const char *program, double median)
 {
-    bool cut = picture->top > 0 && median > picture->top;
+    bool cut = picture->cut_at > 0 && median > picture->cut_at;
     const char *mark = cut ? "↑" : "";
     size_t length = strlen(mark);
 
     *out = '\0';
-    if (!cut && strcmp(program, "ours") != 0 && picture->used_count * picture->program_count > LABELS_MAX)
+    if (!cut && strcmp(program, "ours") != 0 && picture->shown_count * picture->program_count > LABELS_MAX)
         return;
     snprintf(out, size, "%s", mark);
     results_print(out + length, size - length, median);
@@ -367,7 +367,7 @@ static void write_data(const struct picture *picture, const char *program, char 
     for (size_t g = 0; g < picture->group_count; g++) {
         const json_t *figure = figure_of(picture, g, program);
         double median = results_number(figure, "median"), x = place_of(picture, g);
-        double highest = picture->top > 0 ? picture->top : INFINITY;
+        double highest = picture->cut_at > 0 ? picture->cut_at : INFINITY;
 
         if (!is_drawable(picture, median))
             continue;
@@ -454,14 +454,14 @@ static char *take_element(const char *svg, const struct plots_plot *plot)
         return NULL;
     end += strlen("</svg>");
     while (begin < end) {
-        size_t length = identifier_at(begin), own = strlen(OWN_TITLE);
+        size_t length = identifier_at(begin), title_length = strlen(GNUPLOT_TITLE);
 
         if (length > 0) {
             fprintf(out, "%.*s%s-", (int)length, begin, plot->name);
             begin += length;
-        } else if (strncmp(begin, OWN_TITLE, own) == 0) {
+        } else if (strncmp(begin, GNUPLOT_TITLE, title_length) == 0) {
             fprintf(out, "<title>%s</title>", plot->title);
-            begin += own;
+            begin += title_length;
         } else {
             fputc(*begin++, out);
         }
@@ -501,8 +501,8 @@ char *plots_draw(const json_t *results, const struct plots_plot *plot, bool pape
         picture.group_count++;
     find_programs(&picture);
     for (size_t g = 0; g < picture.group_count; g++)
-        picture.used_count += picture.used[g];
-    picture.lines = plot->shape == PLOTS_LINES && picture.used_count > 1;
+        picture.shown_count += picture.group_shown[g];
+    picture.lines = plot->shape == PLOTS_LINES && picture.shown_count > 1;
     if (picture.program_count == 0)
         return NULL;
     choose_scale(&picture);
