@@ -57,6 +57,9 @@ static const json_t *figure_of(const struct picture *picture, size_t group, cons
     const struct plots_group *place = &picture->plot->groups[group];
     const json_t *series = results_find_own_series(results_find_row(picture->results, place->row), program);
 
+    /* Nobody sees from a bar that it stands on fewer runs. */
+    if (results_is_partial(picture->results, place->row, series))
+        return NULL;
     /* The crypto of one side is all that it measures. */
     return results_find_figure(series, strcmp(program, "crypto") == 0 ? "cpu" : place->figure);
 }

@@ -28,6 +28,13 @@ static void put_number(struct report_table *table, size_t column, double value)
     results_print(cell(table, column), REPORT_CELL_BYTES, value);
 }
 
+static bool stands_on_partial(const json_t *results, const char *row, const char *program)
+{
+    const json_t *series = results_find_own_series(results_find_row(results, row), program);
+
+    return series != NULL && results_is_partial(results, row, series);
+}
+
 /* What stands in the way of a target, and where the profile is that shows it. */
 static void put_bound(char *out, size_t size, const json_t *results, const json_t *target)
 {
@@ -39,6 +46,9 @@ static void put_bound(char *out, size_t size, const json_t *results, const json_
     snprintf(out, size, "%s", results_string(target, "bound"));
     if (profiled)
         snprintf(out + strlen(out), size - strlen(out), "%sprofile: %s, %s", *out != '\0' ? "; " : "", row, program);
+    if (stands_on_partial(results, row, program) || stands_on_partial(results, row, results_string(target, "against")))
+        snprintf(out + strlen(out), size - strlen(out), "%spartial: of fewer runs than it was to have",
+                 *out != '\0' ? "; " : "");
 }
 
 void report_targets(struct report_table *out, const json_t *results)
@@ -131,15 +141,18 @@ static unsigned count_disturbed(const json_t *series)
     return count;
 }
 
-static void put_note(struct report_table *table, const json_t *series)
+static void put_note(struct report_table *table, const json_t *series, bool partial)
 {
     const json_t *errors = json_object_get(series, "errors");
     unsigned disturbed = count_disturbed(series);
     char *note = table->note[table->lines];
     size_t size = sizeof(table->note[0]), used = 0;
 
+    if (partial && results_number(series, "runs") > 0)
+        used = (size_t)snprintf(note, size, "partial: it has no more runs than %.0f", results_number(series, "runs"));
     if (disturbed > 0)
-        used = (size_t)snprintf(note, size, "%u of %.0f runs disturbed", disturbed, results_number(series, "runs"));
+        used += (size_t)snprintf(note + used, size - used, "%s%u of %.0f runs disturbed", used > 0 ? "; " : "",
+                                 disturbed, results_number(series, "runs"));
     if (json_array_size(errors) > 0)
         snprintf(note + used, size - used, "%s%zu failed: %s", used > 0 ? "; " : "", json_array_size(errors),
                  json_string_value(json_array_get(errors, json_array_size(errors) - 1)));
@@ -168,7 +181,7 @@ static size_t columns_of(enum plan_work work, const char *out[8])
 }
 
 static void fill_series(struct report_table *out, const json_t *series, const char *const *names, size_t count,
-                        double ours)
+                        double ours, bool partial)
 {
     double value = results_number(results_find_figure(series, names[0]), "median");
 
@@ -179,19 +192,19 @@ static void fill_series(struct report_table *out, const json_t *series, const ch
         snprintf(cell(out, 2), REPORT_CELL_BYTES, "%.2f", value / ours);
     for (size_t i = 1; i < count; i++)
         put_number(out, i + 2, results_number(results_find_figure(series, names[i]), "median"));
-    put_note(out, series);
+    put_note(out, series, partial);
     out->good[out->lines] = strcmp(results_string(series, "dialler"), "ours") == 0 &&
                             strcmp(results_string(series, "listener"), "ours") == 0;
     out->lines++;
 }
 
-static void part_table(struct report_table *out, const json_t *row)
+static void part_table(struct report_table *out, const json_t *row, bool partial)
 {
     const json_t *series = json_array_get(json_object_get(row, "series"), 0);
     const char *name;
     json_t *figure;
 
-    head(out, "figure");
+    head(out, partial ? "figure (partial: of fewer runs)" : "figure");
     head(out, "ns");
     json_object_foreach (json_object_get(series, "figures"), name, figure) {
         if (out->lines == REPORT_LINES_MAX)
@@ -202,7 +215,7 @@ static void part_table(struct report_table *out, const json_t *row)
     }
 }
 
-void report_row(struct report_table *out, const json_t *row)
+void report_row(struct report_table *out, const json_t *results, const json_t *row)
 {
     const json_t *all = json_object_get(row, "series"), *series;
     enum plan_work work = work_of(row);
@@ -213,7 +226,8 @@ void report_row(struct report_table *out, const json_t *row)
     *out = (struct report_table){.lines = 0};
     snprintf(out->title, sizeof(out->title), "%s", results_string(row, "title"));
     if (work == PLAN_PART) {
-        part_table(out, row);
+        part_table(out, row, results_is_partial(results, results_string(row, "row"),
+                                                results_find_series(row, "ours", "ours")));
         return;
     }
     head(out, "dialler → listener");
@@ -229,7 +243,8 @@ void report_row(struct report_table *out, const json_t *row)
     ours = results_number(results_find_figure(results_find_series(row, "ours", "ours"), names[0]), "median");
     json_array_foreach (all, index, series) {
         if (out->lines < REPORT_LINES_MAX)
-            fill_series(out, series, names, count, ours);
+            fill_series(out, series, names, count, ours,
+                        results_is_partial(results, results_string(row, "row"), series));
     }
 }
 
@@ -332,12 +347,15 @@ void report_missing(const json_t *results, void (*line)(FILE *file, const char *
 
 /* ---- Markdown ---------------------------------------------------------------------------- */
 
-/* A bar would end the cell, and a newline the table. */
+/* A bar would end the cell, a newline the table; and what programs call themselves
+ * is no HTML. */
 static void markdown_text(FILE *file, const char *text)
 {
     for (; *text != '\0'; text++) {
         if (*text == '|')
             fputs("\\|", file);
+        else if (*text == '<')
+            fputs("&lt;", file);
         else
             fputc(*text == '\n' ? ' ' : *text, file);
     }
@@ -415,7 +433,8 @@ void report_markdown(FILE *file, const json_t *results)
     if (report_is_partial(results))
         fputs("**This report is partial: what is missing stands below.**\n\n", file);
     report_machine(text, sizeof(text), results);
-    fprintf(file, "%s.\n", text);
+    markdown_text(file, text);
+    fputs(".\n", file);
     report_method(text, sizeof(text), results);
     fprintf(file, "%s\n\n", text);
     report_disturbed(text, sizeof(text), results);
@@ -434,8 +453,10 @@ void report_markdown(FILE *file, const json_t *results)
     fputs("## Programs\n\n", file);
     markdown_table(file, table, false);
     json_array_foreach (rows, index, row) {
-        report_row(table, row);
-        fprintf(file, "## %s\n\n", table->title);
+        report_row(table, results, row);
+        fputs("## ", file);
+        markdown_text(file, table->title);
+        fputs("\n\n", file);
         markdown_table(file, table, false);
     }
     free(table);

@@ -35,7 +35,7 @@ void report_targets(struct report_table *out, const json_t *results);
 /* A line of one table behind those of another of the same columns. */
 void report_copy_line(struct report_table *out, const struct report_table *table, size_t line);
 void report_sides(struct report_table *out, const json_t *results);
-void report_row(struct report_table *out, const json_t *row);
+void report_row(struct report_table *out, const json_t *results, const json_t *row);
 /* Of an entry of `profiles`: the shares of both sides, and their functions. */
 void report_profile(struct report_table *out, const json_t *profile);
 void report_functions(struct report_table *out, const json_t *profile);

@@ -59,8 +59,11 @@ static void text(FILE *file, const char *words)
         case '"':
             fputs("&quot;", file);
             break;
+        case '\'':
+            fputs("&#39;", file);
+            break;
         default:
-            fputc(*words, file);
+            fputc((unsigned char)*words < ' ' ? ' ' : *words, file); /* a page may hold no other control characters */
         }
     }
 }
@@ -113,10 +116,13 @@ struct headline {
     bool less;
 };
 
+/* Of fewer runs than were to be made, it is no headline. */
 static double own_median(const json_t *results, const struct headline *headline, const char *program)
 {
     const json_t *series = results_find_own_series(results_find_row(results, headline->row), program);
 
+    if (results_is_partial(results, headline->row, series))
+        return NAN;
     return results_number(results_find_figure(series, headline->figure), "median");
 }
 
@@ -361,7 +367,7 @@ void report_html(FILE *file, const json_t *results)
     html_table(file, table, false);
     element(file, "h2", "All figures");
     json_array_foreach (rows, index, row) {
-        report_row(table, row);
+        report_row(table, results, row);
         fputs("<details>", file);
         element(file, "summary", table->title);
         html_table(file, table, false);

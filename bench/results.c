@@ -276,6 +276,20 @@ const json_t *results_find_own_series(const json_t *row, const char *program)
     return own;
 }
 
+bool results_is_partial(const json_t *results, const char *row, const json_t *series)
+{
+    const json_t *missing = json_object_get(results, "missing"), *entry;
+    size_t index;
+
+    json_array_foreach (missing, index, entry) {
+        if (strcmp(results_string(entry, "row"), row) == 0 &&
+            strcmp(results_string(entry, "dialler"), results_string(series, "dialler")) == 0 &&
+            strcmp(results_string(entry, "listener"), results_string(series, "listener")) == 0)
+            return true;
+    }
+    return false;
+}
+
 const json_t *results_find_figure(const json_t *series, const char *figure)
 {
     return json_object_get(json_object_get(series, "figures"), figure);

@@ -45,6 +45,8 @@ const json_t *results_find_series(const json_t *row, const char *dialler, const 
 /* A program with its own kind or, in rows where ours holds each peer, with ours. */
 const json_t *results_find_own_series(const json_t *row, const char *program);
 const json_t *results_find_figure(const json_t *series, const char *figure);
+/* Whether this series of a row has fewer runs than it was to have. */
+bool results_is_partial(const json_t *results, const char *row, const json_t *series);
 /* Samples of a figure: how many.  0 when `figure` is NULL. */
 size_t results_samples(const json_t *figure, double out[], size_t capacity);
 /* NAN when there is none. */

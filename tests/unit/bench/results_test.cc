@@ -491,6 +491,54 @@ TEST(Report, TellsOfDisturbedRunsAndMissedTargetsFirst)
     }
 }
 
+TEST(Report, FiguresOfFewerRunsAreMarkedAndNoHeadline)
+{
+    Folder folder;
+    Results results = make();
+
+    for (const char *program : {"ours", "go"})
+        add_side(results, program, program);
+    add(results, "streams-32", "ours", "rate", 4321);
+    add(results, "streams-32", "go", "rate", 9.35);
+    add(results, "msg", "ours", "message, same worker", 30);
+    for (const char *row : {"streams-32", "msg"}) {
+        const char *program = strcmp(row, "msg") == 0 ? "ours" : "go";
+        json_object_set_new(results.get(), "missing", json_pack("[{s:s, s:s, s:s, s:s}]", "row", row, "dialler", program,
+                                                                "listener", program, "reason", "out of time"));
+        targets_evaluate(results.get());
+        ASSERT_TRUE(report_write(results.get(), folder.path.c_str()));
+        std::string text = folder.read("report.md"), page = folder.read("report.html");
+        bool others = strcmp(row, "streams-32") == 0;
+        EXPECT_EQ(text.find("* go → go: partial: it has no more runs than 1") != std::string::npos, others) << text;
+        EXPECT_EQ(text.find("new streams, 32 at a time, against go: partial") != std::string::npos, others) << text;
+        EXPECT_EQ(text.find("figure (partial") == std::string::npos, others) << text;
+        EXPECT_EQ(page.find("<li>462× go</li>") == std::string::npos, others) << page;
+        EXPECT_NE(page.find("4,321"), std::string::npos) << "that has all its runs";
+    }
+}
+
+/* Names of programs are checked; what these say of themselves is theirs. */
+TEST(Report, WhatProgramsSayIsText)
+{
+    Folder folder;
+    Results results = make();
+    const char *evil = "<script>alert('1')</script>\x01\"|&amp;";
+
+    add_side(results, "ours", evil);
+    add_all(results, "rr-32-100", "ours", "rate", {1, 2, 3});
+    fail(results, "rr-32-100", "go", evil);
+    results_skip(results.get(), "js", evil);
+    json_object_set_new(results.get(), "profiles_missing", json_string(evil));
+    json_object_set_new(results.get(), "listeners_machine", json_pack("{s:s, s:s}", "cpu", evil, "kernel", evil));
+    json_object_set_new(results_row(results.get(), plan_find("rr-32-100")), "title", json_string(evil));
+    ASSERT_TRUE(report_write(results.get(), folder.path.c_str()));
+    for (const char *name : {"report.html", "report.md"})
+        EXPECT_EQ(folder.read(name).find("<script"), std::string::npos) << folder.read(name);
+    EXPECT_EQ(folder.read("report.html").find('\x01'), std::string::npos);
+    EXPECT_NE(folder.read("report.html").find("&lt;script&gt;alert(&#39;1&#39;)"), std::string::npos);
+    EXPECT_EQ(faults(folder.file("report.html")), "");
+}
+
 TEST(Report, CardsSayHowMuchBetterOrWorse)
 {
     Folder folder;
