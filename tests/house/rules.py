@@ -119,6 +119,22 @@ def typedefs(tree):
             for line in text.splitlines() if re.match(r"\s*typedef\s+(struct|union|enum)\b", line)]
 
 
+def shared_bits(tree):
+    """Flags of one enum have a bit each."""
+    offences = []
+    for path, text in tree.items():
+        if not path.endswith((".c", ".h")):
+            continue
+        for enum in re.findall(r"\benum\b[^{;()]*\{([^}]*)\}", text):
+            flags = re.findall(r"\b(\w+)\s*=\s*1u?\s*<<\s*(\d+)\s*(?=[,/}]|$)", enum, re.M)
+            seen = {}
+            for name, bit in flags:
+                if bit in seen and not name.endswith(("_MAX", "_MIN")):
+                    offences.append(f"{path}: {name} is {seen[bit]}")
+                seen.setdefault(bit, name)
+    return offences
+
+
 def line_width(tree):
     """Lines are at most 120 columns wide."""
     return [f"{path}:{number} has {len(line)} columns"
