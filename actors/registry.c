@@ -281,31 +281,38 @@ void registry_retire(struct registry *registry, const struct actor_ref *session,
     pthread_mutex_unlock(&registry->mutex);
 }
 
-void registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
-                         const struct identify_result *result)
+/* Under the mutex: what identify said of the connection's peer. */
+static uint32_t identified_locked(struct registry *registry, struct peer *peer, struct connection *connection,
+                                  const struct identify_result *result)
 {
+    const struct peer_id *id = &peer->link.id;
+    bool first = !peer->told.agent;
     struct multiaddr remote;
 
+    connection_remote(connection, &remote);
+    if (registry_told_set(&peer->told, &registry->interns, depot_of(registry), result, id, &remote)) {
+        connection->identify_error = P2P_ERR_CALL_NOMEM;
+        settle_awaiters(peer);
+        return 0;
+    }
+    connection->identified = true;
+    if (first)
+        tell_app(registry, P2P_EVENT_PEER_IDENTIFIED, id, 0, NULL);
+    finish_awaiters(peer, 0);
+    return registry_told_bytes(&peer->told);
+}
+
+uint32_t registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
+                             const struct identify_result *result)
+{
     if (result->key_mismatch)
-        return;
+        return 0;
     pthread_mutex_lock(&registry->mutex);
     struct peer *peer = find_peer(registry, id);
     struct connection **at = peer ? find_connection(peer, session) : NULL;
-    if (at) {
-        bool first = !peer->told.agent;
-        connection_remote(*at, &remote);
-        if (registry_told_set(&peer->told, &registry->interns, depot_of(registry), result, &peer->link.id,
-                              &remote) == 0) {
-            (*at)->identified = true;
-            if (first)
-                tell_app(registry, P2P_EVENT_PEER_IDENTIFIED, id, 0, NULL);
-            finish_awaiters(peer, 0);
-        } else {
-            (*at)->identify_error = P2P_ERR_CALL_NOMEM;
-            settle_awaiters(peer);
-        }
-    }
+    uint32_t bytes = at ? identified_locked(registry, peer, *at, result) : 0;
     pthread_mutex_unlock(&registry->mutex);
+    return bytes;
 }
 
 void registry_identify_failed(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error)
@@ -320,24 +327,30 @@ void registry_identify_failed(struct registry *registry, struct actor_ref sessio
     pthread_mutex_unlock(&registry->mutex);
 }
 
-void registry_review(struct registry *registry, const struct peer_id *id)
+uint32_t registry_review(struct registry *registry, const struct peer_id *id)
 {
     uint8_t sealed[IDENTIFY_DEFERRED_RECORD_BYTES_MAX];
     size_t length = 0;
+    uint32_t bytes = 0;
 
     pthread_mutex_lock(&registry->mutex);
     struct peer *peer = find_peer(registry, id);
-    if (peer)
+    if (peer) {
         length = registry_told_sealed(&peer->told, sealed);
+        bytes = registry_told_bytes(&peer->told);
+    }
     pthread_mutex_unlock(&registry->mutex);
     if (length == 0)
-        return;
+        return bytes;
     bool valid = registry_record_valid(sealed, length, id); /* nobody else has to wait for that */
     pthread_mutex_lock(&registry->mutex);
     peer = find_peer(registry, id);
-    if (peer)
+    if (peer) {
         registry_told_judge(&peer->told, sealed, length, valid);
+        bytes = registry_told_bytes(&peer->told);
+    }
     pthread_mutex_unlock(&registry->mutex);
+    return bytes;
 }
 
 void registry_progress(struct registry *registry, struct actor_ref session, const struct peer_id *id,

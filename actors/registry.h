@@ -41,14 +41,16 @@ void registry_remove(struct registry *registry, struct actor_ref session, const 
 /* It is about to end, or all of the peer's are (`session` NULL): it stays
  * listed, but carries nothing new.  No-op when it is not there. */
 void registry_retire(struct registry *registry, const struct actor_ref *session, const struct peer_id *id);
-/* What identify said; copied.  Wakes those who wait for it. */
-void registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
+/* What identify said; copied.  Wakes those who wait for it.  Returns the bytes that
+ * are kept of it, of lists that others told, too, its share; 0: nothing is. */
+uint32_t registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
                          const struct identify_result *result);
 /* It was asked and did not tell: `error` says why.  When all connections of a peer
  * have failed so, those who wait hear of it, and who asks next, too. */
 void registry_identify_failed(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error);
-/* Opens the signed record that the peer told, if that has not been done. */
-void registry_review(struct registry *registry, const struct peer_id *id);
+/* Opens the signed record that the peer told, if that has not been done, and lets
+ * go of it.  Returns the bytes that are kept then. */
+uint32_t registry_review(struct registry *registry, const struct peer_id *id);
 /* Facts for the status of a connection; cheap, called now and then. */
 void registry_progress(struct registry *registry, struct actor_ref session, const struct peer_id *id,
                        uint64_t rtt_ns, uint64_t bytes_in, uint64_t bytes_out);

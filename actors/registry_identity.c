@@ -160,6 +160,17 @@ void registry_told_clear(struct registry_told *told, struct interns *interns, st
     memset(told, 0, sizeof(*told));
 }
 
+static uint32_t share_of(const struct intern_blob *blob)
+{
+    return blob ? blob->length / blob->refs : 0;
+}
+
+uint32_t registry_told_bytes(const struct registry_told *told)
+{
+    return told->addresses_bytes + (told->record ? told->record_bytes : 0u) + share_of(told->agent) +
+           share_of(told->version) + share_of(told->protocols);
+}
+
 bool registry_told_speaks(const struct registry_told *told, const char *protocol)
 {
     size_t length = strlen(protocol) + 1;

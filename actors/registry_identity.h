@@ -32,6 +32,8 @@ static_assert(IDENTIFY_DEFERRED_RECORD_BYTES_MAX <= UINT16_MAX, "record_bytes");
 int registry_told_set(struct registry_told *told, struct interns *interns, struct depot *depot,
                       const struct identify_result *result, const struct peer_id *id, const struct multiaddr *remote);
 void registry_told_clear(struct registry_told *told, struct interns *interns, struct depot *depot);
+/* That it takes; of what is interned, its share. */
+uint32_t registry_told_bytes(const struct registry_told *told);
 bool registry_told_speaks(const struct registry_told *told, const char *protocol);
 /* The record that is not opened yet.  Nothing hangs on it but whether we say that
  * it was valid, and opening takes as long as a quarter of a handshake: so not

@@ -318,6 +318,8 @@ void session_end(struct session *session, int error)
     explain_end(session, &why);
     if (session->flags & SESSION_REGISTERED)
         registry_remove(session->node->registry, session->self, &session->peer, error, &why);
+    session->told_bytes = 0;
+    session_count_memory(session);
     release_counts(session);
     tell_dialer(session, error);
     if (session->socket >= 0)
@@ -479,7 +481,7 @@ static void review(struct session *session, uint64_t now_ns)
     if (now_ns < review_deadline(session))
         return;
     session->flags &= ~(uint32_t)SESSION_UNREVIEWED;
-    registry_review(session->node->registry, &session->peer);
+    session->told_bytes = registry_review(session->node->registry, &session->peer);
     local_reviewed(session->local, session == session->local->sessions);
 }
 

@@ -129,7 +129,8 @@ static uint64_t memory_of(const struct session *session)
         return 0; /* no more than a send is left, and that not for long */
     return payload + session->stream_count * (uint64_t)SESSION_IDLE_STREAM_BYTES +
            holders * (SESSION_STREAM_BYTES - SESSION_IDLE_STREAM_BYTES) + session_identify_bytes(session) +
-           capacity_of(session->record) + capacity_of(session->sending) + receiving_bytes(session);
+           session->told_bytes + capacity_of(session->record) + capacity_of(session->sending) +
+           receiving_bytes(session);
 }
 
 void session_count_memory(struct session *session)

@@ -131,14 +131,17 @@ static void unanswered(const struct p2p_stream *stream, const struct session_ide
 static void finish(const struct p2p_stream *stream, struct session_identify *told)
 {
     struct identify_result *result = calloc(1, sizeof(*result));
+    uint32_t bytes = 0;
     int error = result != NULL ? identify_finish(&told->reader, result, &stream->peer) : P2P_ERR_CALL_NOMEM;
 
     if (error == 0 && result->key_mismatch)
         error = P2P_ERR_STREAM_PROTOCOL;
     if (error == 0)
-        registry_identified(stream->node->registry, told->connection, &stream->peer, result);
+        bytes = registry_identified(stream->node->registry, told->connection, &stream->peer, result);
     else
         unanswered(stream, told, error);
+    if (bytes > 0 && told->session != NULL)
+        told->session->told_bytes = bytes;
     free(result);
 }
 

@@ -102,6 +102,7 @@ struct session {
     uint8_t remote_family;
     uint8_t phase;
     uint8_t remote_address[16];
+    uint32_t told_bytes;            /* that the registry keeps of what the peer told here */
     uint64_t held_bytes;            /* received and unread, all streams */
     uint64_t queued_bytes;          /* in the streams' send queues */
     uint64_t counted_bytes;         /* in the node's memory */

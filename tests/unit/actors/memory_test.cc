@@ -81,6 +81,41 @@ bool reaches(Node &node, const char *name, int64_t value, Node &other)
     return true;
 }
 
+/* What is held when nothing is under way: what its one peer told of itself, less than a stream. */
+int64_t held_idle(Node &node)
+{
+    struct p2p_event event;
+    int64_t held;
+    for (auto begin = Clock::now(); (held = node.counter("memory_held")) >= SESSION_IDLE_STREAM_BYTES;) {
+        if (milliseconds_since(begin) > TEST_PATIENCE_MS)
+            break;
+        p2p_node_wait_event(node.node, &event, 1);
+    }
+    EXPECT_GT(held, 0);
+    EXPECT_LT(held, SESSION_IDLE_STREAM_BYTES);
+    return held;
+}
+
+/* Of an identify message, as long as its field. */
+std::string protocols_of(size_t bytes, char of)
+{
+    std::string names, message;
+    for (size_t left = bytes; left > 0; left -= 100)
+        names += std::string("\x1a\x62") + "/" + of + std::string(96 - 6, of) + std::to_string(100000 + left);
+    for (size_t length = names.size(); length > 0; length >>= 7)
+        message += static_cast<char>((length & 0x7f) | (length > 0x7f ? 0x80 : 0));
+    return message + names;
+}
+
+void push(Node &from, const std::string &to, const std::string &message)
+{
+    struct p2p_stream *stream = from.open(to, "/ipfs/id/push/1.0.0");
+    ASSERT_NE(stream, nullptr);
+    ASSERT_EQ(p2p_stream_write_wait(stream, message.data(), message.size(), TEST_PATIENCE_MS),
+              static_cast<int64_t>(message.size()));
+    p2p_stream_close(stream);
+}
+
 struct MemoryTest : NodeTest {
     int64_t filled = 0;
 
@@ -128,6 +163,12 @@ struct MemoryTest : NodeTest {
 };
 
 INSTANTIATE_TEST_SUITE_P(Drivers, MemoryTest, testing::Values(REAL_WORLDS, World{DRIVER_SIM, false}), world_name);
+
+/* Where twenty seconds are none. */
+struct SimMemoryTest : NodeTest {
+};
+
+INSTANTIATE_TEST_SUITE_P(Drivers, SimMemoryTest, testing::Values(World{DRIVER_SIM, false}), world_name);
 
 TEST_P(MemoryTest, ANodeOverItsBoundLosesTheConnectionThatHoldsMost)
 {
@@ -246,14 +287,71 @@ TEST_P(MemoryTest, CountsWhatAPushTakesUntilItEnds)
     ASSERT_EQ(a.connect(b), 0) << a.text.text;
     a.await(P2P_EVENT_PEER_IDENTIFIED);
     b.await(P2P_EVENT_PEER_IDENTIFIED);
-    EXPECT_TRUE(b.reaches("memory_held", 0));
+    const int64_t idle = held_idle(b);
     struct p2p_stream *push = a.open(b.id(), "/ipfs/id/push/1.0.0");
     ASSERT_NE(push, nullptr);
     std::string part = "\xc0\x3e" + std::string(7000, '\0'); /* of 8,000 bytes */
     ASSERT_EQ(p2p_stream_write_wait(push, part.data(), part.size(), TEST_PATIENCE_MS), 7002);
-    EXPECT_TRUE(b.reaches("memory_held", 8192 + SESSION_IDLE_STREAM_BYTES));
+    EXPECT_TRUE(b.reaches("memory_held", idle + 8192 + SESSION_IDLE_STREAM_BYTES));
     p2p_stream_close(push);
-    EXPECT_TRUE(b.reaches("memory_held", 0));
+    EXPECT_TRUE(b.reaches("memory_held", idle));
+}
+
+/* As long as the peer is there.  Of lists that several told each has a share. */
+TEST_P(MemoryTest, CountsWhatIsKeptOfAPeer)
+{
+    enum { BYTES = 8000, REST = SESSION_IDLE_STREAM_BYTES };
+    Node victim(runtime);
+    victim.start();
+    {
+        Node a(runtime);
+        a.start();
+        ASSERT_EQ(a.connect(victim), 0) << a.text.text;
+        a.await(P2P_EVENT_PEER_IDENTIFIED);
+        victim.await(P2P_EVENT_PEER_IDENTIFIED);
+        const int64_t idle = held_idle(victim);
+        push(a, victim.id(), protocols_of(BYTES, 'x'));
+        auto begin = Clock::now();
+        int64_t held;
+        struct p2p_event event;
+        while ((held = victim.counter("memory_held")) < BYTES * 9 / 10 || held > BYTES + REST) {
+            ASSERT_LT(milliseconds_since(begin), TEST_PATIENCE_MS) << held;
+            p2p_node_wait_event(victim.node, &event, 1);
+        }
+        push(a, victim.id(), protocols_of(100, 'x')); /* it forgets the rest */
+        EXPECT_LE(held_idle(victim), idle + 100);
+    }
+    EXPECT_TRUE(victim.reaches("memory_held", 0));
+}
+
+/* A record is kept until it is opened, also of a peer that had much to say before. */
+TEST_P(SimMemoryTest, CountsARecordUntilItIsOpened)
+{
+    for (bool bulk : {false, true}) {
+        Node a(runtime), b(runtime, with_memory);
+        a.start();
+        b.start();
+        ASSERT_EQ(a.connect(b), 0) << a.text.text;
+        a.await(P2P_EVENT_PEER_IDENTIFIED);
+        b.await(P2P_EVENT_PEER_IDENTIFIED);
+        const int64_t young = held_idle(b);
+        if (bulk) {
+            struct p2p_stream *stream = a.open(b.id(), "/echo/1.0.0");
+            ASSERT_NE(stream, nullptr);
+            expect_echo(stream, std::string(2000000, 'x'));
+            p2p_stream_close(stream);
+            sim_world_run(world, nullptr, nullptr, 2000000000);
+            EXPECT_EQ(held_idle(b), young);
+        }
+        sim_world_run(world, nullptr, nullptr, SESSION_REVIEW_NS);
+        const int64_t reviewed = held_idle(b);
+        EXPECT_LE(reviewed, young - 100); /* a key, a signature, an address */
+        struct p2p_identity *identity = nullptr;
+        ASSERT_EQ(p2p_node_identify(b.node, &identity, a.id().c_str(), TEST_PATIENCE_MS), 0);
+        EXPECT_TRUE(identity->signed_record);
+        p2p_identity_free(identity);
+        EXPECT_EQ(b.counter("memory_held"), reviewed);
+    }
 }
 
 /* With a large buffer each to receive and another to send they would be over it. */
@@ -293,6 +391,7 @@ TEST_P(MemoryTest, PushesThatDoNotEndTakeNoMoreThanOne)
     ASSERT_EQ(a.connect(b), 0) << a.text.text;
     a.await(P2P_EVENT_PEER_IDENTIFIED);
     b.await(P2P_EVENT_PEER_IDENTIFIED);
+    const int64_t idle = held_idle(b);
     std::string part = "\xc0\x3e" + std::string(7000, '\0'); /* of 8,000 bytes */
     std::vector<struct p2p_stream *> pushes;
     int64_t most = 0;
@@ -307,7 +406,7 @@ TEST_P(MemoryTest, PushesThatDoNotEndTakeNoMoreThanOne)
     EXPECT_LE(most, 4 * (8192 + SESSION_STREAM_BYTES)); /* while one overtakes the other, and for the ping */
     for (struct p2p_stream *push : pushes)
         p2p_stream_close(push);
-    EXPECT_TRUE(b.reaches("memory_held", SESSION_IDLE_STREAM_BYTES)); /* the stream of the pings is kept */
+    EXPECT_TRUE(b.reaches("memory_held", idle + SESSION_IDLE_STREAM_BYTES)); /* the stream of the pings is kept */
 }
 
 /* Windows grow from half of it. */

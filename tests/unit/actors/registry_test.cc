@@ -97,10 +97,10 @@ struct RegistryTest : testing::Test {
         registry_remove(registry, session(number), &id, why, nullptr);
     }
 
-    void identified(unsigned peer, uint32_t number, const Told &told)
+    uint32_t identified(unsigned peer, uint32_t number, const Told &told)
     {
         struct peer_id id = id_of(peer);
-        registry_identified(registry, session(number), &id, &told.result);
+        return registry_identified(registry, session(number), &id, &told.result);
     }
 
     struct p2p_event next()
@@ -233,15 +233,16 @@ struct RecordTest : RegistryTest {
     }
 
     /* In memory that is gone before anybody asks. */
-    void tell(std::vector<uint8_t> sealed, uint64_t its_seq)
+    uint32_t tell(std::vector<uint8_t> sealed, uint64_t its_seq)
     {
         Told told("agent", {"/echo/1.0.0"});
 
         told.result.record_deferred = true;
         told.result.record_seq = its_seq;
         told.result.signed_record = {sealed.data(), sealed.size()};
-        identified(1, 10, told);
+        uint32_t kept = identified(1, 10, told);
         std::fill(sealed.begin(), sealed.end(), 0);
+        return kept;
     }
 
     bool valid()
@@ -308,6 +309,35 @@ TEST_F(RecordTest, IsLetGoOnceItWasOpened)
     EXPECT_EQ(told.record_seq, 77u);
     registry_told_clear(&told, &interns, node.depot);
     intern_fini(&interns);
+}
+
+TEST_F(RecordTest, IsOpenedWhenItIsReviewed)
+{
+    struct peer_id id = id_of(1);
+    std::vector<uint8_t> record = record_of(1, 77);
+
+    add(1, 10);
+    EXPECT_EQ(registry_review(registry, &id), 0u); /* it has told nothing */
+    uint32_t young = tell(record, 77), reviewed = registry_review(registry, &id);
+    EXPECT_EQ(young, reviewed + record.size());
+    EXPECT_EQ(registry_review(registry, &id), reviewed);
+    EXPECT_TRUE(valid());
+    remove(1, 10);
+    EXPECT_EQ(registry_review(registry, &id), 0u);
+}
+
+TEST_F(RegistryTest, TellsWhatItKeepsOfAPeer)
+{
+    Told little("agent", {}), much("agent", {std::string(5000, 'x')}, {"/ip4/127.0.0.1/tcp/4001"});
+
+    for (unsigned peer = 1; peer <= 4; peer++)
+        add(peer, peer);
+    uint32_t least = identified(1, 1, little);
+    EXPECT_GT(least, 0u);
+    EXPECT_EQ(identified(1, 1, much), least + 5001 + 10); /* a terminator, an address of 8 bytes and its length */
+    for (unsigned peer = 2; peer <= 4; peer++) /* of the list its share */
+        EXPECT_NEAR(identified(peer, peer, much), least + 10 + 5001 / peer, 20);
+    EXPECT_EQ(identified(1, 5, much), 0u); /* a connection that is not there */
 }
 
 /* As a peer that tells one address with its id at the end, and without. */
