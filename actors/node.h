@@ -68,20 +68,21 @@ struct p2p_config {
 
 /* Counters of a node, kept per worker, summed on read: scope_count(). */
 enum node_counter {
+    /* What messages and streams touch: one cache line of each worker's. */
     NODE_BYTES_IN,
     NODE_BYTES_OUT,
+    NODE_STREAM_BYTES_HELD, /* a gauge: received and not read, or queued and not sent */
+    NODE_MEMORY_HELD,      /* a gauge: by connections; see memory.h */
+    NODE_MEMORY_DRAWN,     /* a gauge: credit for it */
+    NODE_STREAMS_IN,
+    NODE_STREAMS_OUT,
+    NODE_STREAMS_LIVE,     /* a gauge */
     NODE_CONNECTIONS_IN,   /* secured, since the start */
     NODE_CONNECTIONS_OUT,
     NODE_CONNECTIONS_CLOSED,
     NODE_HANDSHAKES_FAILED,
     NODE_REFUSED_LIMIT,    /* at accept */
-    NODE_STREAMS_IN,
-    NODE_STREAMS_OUT,
-    NODE_STREAMS_LIVE,     /* a gauge */
     NODE_SESSIONS_LIVE,    /* a gauge: sessions, handshakes included */
-    NODE_STREAM_BYTES_HELD, /* a gauge: received and not read, or queued and not sent */
-    NODE_MEMORY_HELD,      /* a gauge: by connections; see memory.h */
-    NODE_MEMORY_DRAWN,     /* a gauge: credit for it */
     NODE_CONNECTIONS_SHED, /* closed because the node was over its memory */
     NODE_COUNTERS,
 };
