@@ -84,4 +84,25 @@ TEST_P(SimPingTest, ABusyConnectionIsMeasuredToo)
     p2p_stream_close(stream);
 }
 
+/* Of two silent ends one asks whether the other is there; that one asks half as often, to measure. */
+TEST_P(SimPingTest, SilentEndsDoNotBothAsk)
+{
+    enum { INTERVALS = 10, INTERVAL_MS = 30000, FRAME = 2 + 12 + 16 /* a ping in a record */ };
+    auto often = [](struct p2p_config *config) { p2p_config_keep_alive_ms(config, INTERVAL_MS); };
+    Node a(runtime, often), b(runtime, often);
+    a.start();
+    b.start();
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    sim_world_run(world, nullptr, nullptr, 2 * INTERVAL_MS * 1000000ull);
+    for (Node *node : {&a, &b})
+        ASSERT_TRUE(node->reaches("streams", 0));
+    int64_t in = a.counter("bytes_in"), out = a.counter("bytes_out");
+    sim_world_run(world, nullptr, nullptr, INTERVALS * INTERVAL_MS * 1000000ull);
+    for (int64_t bytes : {a.counter("bytes_in") - in, a.counter("bytes_out") - out}) {
+        EXPECT_GE(bytes, (INTERVALS + INTERVALS / 2 - 1) * FRAME);
+        EXPECT_LE(bytes, (INTERVALS + INTERVALS / 2 + 1) * FRAME);
+    }
+    EXPECT_EQ(p2p_node_peers(a.node), 1u);
+}
+
 }  // namespace
