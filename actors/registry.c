@@ -281,16 +281,27 @@ void registry_retire(struct registry *registry, const struct actor_ref *session,
     pthread_mutex_unlock(&registry->mutex);
 }
 
+/* False: it is not there. */
+static bool remote_of(struct registry *registry, struct multiaddr *out, struct actor_ref session,
+                      const struct peer_id *id)
+{
+    pthread_mutex_lock(&registry->mutex);
+    struct peer *peer = find_peer(registry, id);
+    struct connection **at = peer ? find_connection(peer, session) : NULL;
+    if (at)
+        connection_remote(*at, out);
+    pthread_mutex_unlock(&registry->mutex);
+    return at != NULL;
+}
+
 /* Under the mutex: what identify said of the connection's peer. */
 static uint32_t identified_locked(struct registry *registry, struct peer *peer, struct connection *connection,
-                                  const struct identify_result *result)
+                                  const struct identify_result *result, const struct registry_lists *lists)
 {
     const struct peer_id *id = &peer->link.id;
     bool first = !peer->told.agent;
-    struct multiaddr remote;
 
-    connection_remote(connection, &remote);
-    if (registry_told_set(&peer->told, &registry->interns, depot_of(registry), result, id, &remote)) {
+    if (registry_told_set(&peer->told, &registry->interns, depot_of(registry), result, lists, id)) {
         connection->identify_error = P2P_ERR_CALL_NOMEM;
         settle_awaiters(peer);
         return 0;
@@ -305,12 +316,16 @@ static uint32_t identified_locked(struct registry *registry, struct peer *peer, 
 uint32_t registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
                              const struct identify_result *result)
 {
-    if (result->key_mismatch)
+    struct registry_lists lists;
+    struct multiaddr remote;
+
+    if (result->key_mismatch || !remote_of(registry, &remote, session, id))
         return 0;
+    registry_lists_pack(&lists, result, &remote);
     pthread_mutex_lock(&registry->mutex);
     struct peer *peer = find_peer(registry, id);
     struct connection **at = peer ? find_connection(peer, session) : NULL;
-    uint32_t bytes = at ? identified_locked(registry, peer, *at, result) : 0;
+    uint32_t bytes = at ? identified_locked(registry, peer, *at, result, &lists) : 0;
     pthread_mutex_unlock(&registry->mutex);
     return bytes;
 }

@@ -1,5 +1,7 @@
 #include "actors/registry_identity.h"
 
+#include "crypto/table.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,13 +33,20 @@ static size_t pack_address(uint8_t *out, size_t length, const struct multiaddr *
     return length + 2 + address->length;
 }
 
-static bool is_packed(const uint8_t *packed, size_t length, const struct multiaddr *address)
+/* Addresses that are packed already. */
+struct packed {
+    size_t count;
+    uint32_t hashes[IDENTIFY_ADDRS_MAX];
+    uint16_t offsets[IDENTIFY_ADDRS_MAX];
+};
+
+static bool is_packed(const struct packed *packed, const uint8_t *bytes, const struct multiaddr *address, uint32_t hash)
 {
-    for (size_t at = 0; at < length;) {
-        size_t bytes = (size_t)packed[at] << 8 | packed[at + 1];
-        if (bytes == address->length && memcmp(packed + at + 2, address->bytes, bytes) == 0)
+    for (size_t i = 0; i < packed->count; i++) {
+        const uint8_t *at = bytes + packed->offsets[i];
+        if (packed->hashes[i] == hash && (at[0] << 8 | at[1]) == address->length &&
+            memcmp(at + 2, address->bytes, address->length) == 0)
             return true;
-        at += 2 + bytes;
     }
     return false;
 }
@@ -45,16 +54,30 @@ static bool is_packed(const uint8_t *packed, size_t length, const struct multiad
 /* Without the peer's id two addresses may be one, which is told once. */
 static size_t pack_addresses(uint8_t *out, const struct identify_result *result, const struct multiaddr *remote)
 {
+    struct packed packed = {0};
     struct multiaddr address;
-    size_t observed = pack_address(out, 0, &result->observed), length = observed;
+    size_t length = pack_address(out, 0, &result->observed);
 
-    for (size_t i = 0; i < result->addr_count; i++) {
+    for (size_t i = 0; i < result->addr_count && packed.count < IDENTIFY_ADDRS_MAX; i++) {
         identify_addr(result, i, &address);
-        if (!multiaddr_is_none(&address) && identify_accept_filter(&address, remote) &&
-            !is_packed(out + observed, length - observed, &address))
-            length = pack_address(out, length, &address);
+        if (multiaddr_is_none(&address) || !identify_accept_filter(&address, remote))
+            continue;
+        uint32_t hash = (uint32_t)table_hash(address.bytes, address.length, 0); /* collisions cost a comparison */
+        if (is_packed(&packed, out, &address, hash))
+            continue;
+        packed.hashes[packed.count] = hash;
+        packed.offsets[packed.count] = (uint16_t)length;
+        length = pack_address(out, length, &address);
+        packed.count += length > packed.offsets[packed.count];
     }
     return length;
+}
+
+void registry_lists_pack(struct registry_lists *out, const struct identify_result *result,
+                         const struct multiaddr *remote)
+{
+    out->protocols_bytes = pack_protocols(out->protocols, result);
+    out->addresses_bytes = pack_addresses(out->addresses, result, remote);
 }
 
 static bool unpack_address(struct multiaddr *out, const struct registry_told *told, size_t *offset)
@@ -125,18 +148,15 @@ void registry_told_judge(struct registry_told *told, const uint8_t *sealed, size
 }
 
 int registry_told_set(struct registry_told *told, struct interns *interns, struct depot *depot,
-                      const struct identify_result *result, const struct peer_id *id, const struct multiaddr *remote)
+                      const struct identify_result *result, const struct registry_lists *lists,
+                      const struct peer_id *id)
 {
-    uint8_t addresses[REGISTRY_ADDRESSES_BYTES_MAX];
-    char protocols[REGISTRY_PROTOCOLS_BYTES_MAX];
-    size_t addresses_bytes = pack_addresses(addresses, result, remote);
-    size_t protocols_bytes = pack_protocols(protocols, result);
     struct registry_told fresh = {
         .agent = intern_ref(interns, result->agent_version, strlen(result->agent_version)),
         .version = intern_ref(interns, result->protocol_version, strlen(result->protocol_version)),
-        .protocols = intern_ref(interns, protocols, protocols_bytes),
-        .addresses = depot_take(depot, addresses_bytes),
-        .addresses_bytes = (uint32_t)addresses_bytes,
+        .protocols = intern_ref(interns, lists->protocols, lists->protocols_bytes),
+        .addresses = depot_take(depot, lists->addresses_bytes),
+        .addresses_bytes = (uint32_t)lists->addresses_bytes,
         .key_type = key_type_of(result, id),
     };
 
@@ -144,7 +164,7 @@ int registry_told_set(struct registry_told *told, struct interns *interns, struc
         registry_told_clear(&fresh, interns, depot);
         return P2P_ERR_CALL_NOMEM;
     }
-    memcpy(fresh.addresses, addresses, addresses_bytes);
+    memcpy(fresh.addresses, lists->addresses, lists->addresses_bytes);
     registry_told_clear(told, interns, depot);
     *told = fresh;
     return 0;

@@ -26,11 +26,22 @@ struct registry_told {
 
 static_assert(IDENTIFY_DEFERRED_RECORD_BYTES_MAX <= UINT16_MAX, "record_bytes");
 
-/* Replaces what was told before.  Addresses that a peer at `remote` should not
- * name, and what is over the bounds, are left out.  0 or P2P_ERR_CALL_NOMEM:
- * then nothing has changed. */
+/* Lists as they are kept. */
+struct registry_lists {
+    size_t protocols_bytes, addresses_bytes;
+    char protocols[REGISTRY_PROTOCOLS_BYTES_MAX];
+    uint8_t addresses[REGISTRY_ADDRESSES_BYTES_MAX];
+};
+
+/* Without the mutex, for a peer may tell hundreds.  Addresses that one at `remote`
+ * should not name, and what is over the bounds, are left out. */
+void registry_lists_pack(struct registry_lists *out, const struct identify_result *result,
+                         const struct multiaddr *remote);
+/* Replaces what was told before; `lists` are those of `result`.  0 or
+ * P2P_ERR_CALL_NOMEM: then nothing has changed. */
 int registry_told_set(struct registry_told *told, struct interns *interns, struct depot *depot,
-                      const struct identify_result *result, const struct peer_id *id, const struct multiaddr *remote);
+                      const struct identify_result *result, const struct registry_lists *lists,
+                      const struct peer_id *id);
 void registry_told_clear(struct registry_told *told, struct interns *interns, struct depot *depot);
 /* That it takes; of what is interned, its share. */
 uint32_t registry_told_bytes(const struct registry_told *told);

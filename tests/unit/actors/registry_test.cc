@@ -294,7 +294,9 @@ TEST_F(RecordTest, IsLetGoOnceItWasOpened)
     first.result.record_deferred = true;
     first.result.record_seq = 77;
     first.result.signed_record = {sealed.data(), sealed.size()};
-    ASSERT_EQ(registry_told_set(&told, &interns, node.depot, &first.result, &id, &remote), 0);
+    struct registry_lists lists;
+    registry_lists_pack(&lists, &first.result, &remote);
+    ASSERT_EQ(registry_told_set(&told, &interns, node.depot, &first.result, &lists, &id), 0);
     ASSERT_NE(told.record, nullptr);
     EXPECT_FALSE(told.signed_record);
     std::vector<uint8_t> kept(IDENTIFY_DEFERRED_RECORD_BYTES_MAX);
