@@ -568,7 +568,7 @@ json_t *campaign_run(const struct campaign_options *options, const struct machin
     }
     campaign.begin_s = bench_now_s();
     campaign.planned_s = plan_all_s(&campaign);
-    progress_line("about %.0f minutes, at most %.0f", ceil(campaign.planned_s / 60), options->minutes);
+    progress_line("about %.0f min, at most %g", ceil(campaign.planned_s / 60), options->minutes);
     if (run_rows(&campaign)) {
         bool complete = json_array_size(campaign.missing) == 0;
 

@@ -227,6 +227,8 @@ bool results_save(const json_t *results, const char *path, struct results_text *
 
     if (!saved)
         snprintf(error->text, sizeof(error->text), "cannot write %s: %s", path, strerror(errno));
+    if (!saved && fresh != NULL)
+        (void)unlink(fresh); /* what there was stays */
     free(fresh);
     return saved;
 }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <vector>
 
@@ -155,6 +156,19 @@ TEST(Results, AreNotWrittenIntoAFolderThatIsNotThere)
 
     EXPECT_FALSE(results_save(results.get(), "/nowhere/results.json", &error));
     EXPECT_NE(std::string(error.text).find("/nowhere/results.json"), std::string::npos);
+}
+
+TEST(Results, ThatCannotBeWrittenLeaveNothingBehind)
+{
+    Folder folder;
+    Results results = make();
+    results_text error;
+    std::string taken = folder.file("results.json"), fresh = taken + ".new";
+
+    ASSERT_EQ(mkdir(taken.c_str(), 0700), 0);
+    EXPECT_FALSE(results_save(results.get(), taken.c_str(), &error));
+    EXPECT_NE(access(fresh.c_str(), F_OK), 0) << "half a file, or none that counts";
+    ASSERT_EQ(rmdir(taken.c_str()), 0);
 }
 
 TEST(Results, OfAnotherFormAreRefusedByPlace)
