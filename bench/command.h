@@ -20,6 +20,8 @@ int command_quick(int argc, char **argv);
 /* `run` of nothing but the references. */
 int command_limits(int argc, char **argv);
 int command_rows(int argc, char **argv);
+/* What the CPU goes to in a row. */
+int command_profile(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_compare(int argc, char **argv);
 int command_check(int argc, char **argv);

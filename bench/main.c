@@ -190,6 +190,7 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {{"run", command_run}, {"--quick", command_quick}, {"limits", command_limits}, {"rows", command_rows},
+                {"profile", command_profile},
                 {"report", command_report}, {"compare", command_compare}, {"check", command_check},
                 {"perf", command_perf}, {"raw", command_raw}};
 
@@ -212,12 +213,13 @@ static int run_command(int argc, char **argv, bool *found)
 int main(int argc, char **argv)
 {
     static const struct argp argp = {
-        option_list, parse, "run|limits|rows|report|compare|check|perf\nmsg|timers|mailbox|bulk|handshake|ping|idle",
+        option_list, parse,
+        "run|limits|rows|profile|report|compare|check|perf\nmsg|timers|mailbox|bulk|handshake|ping|idle",
         "Measures chorus-p2p.\v"
         "`run` measures it beside its peers and writes a report: `run --help`.  `report`, `compare` and `check` read "
-        "its results, `rows` tells what it measures, `limits` measures the references only.  `perf` keeps the libp2p "
-        "project's contract of that name.  The others measure one thing, beside a reference of the same run, with the "
-        "options above; --quick is `run --quick`.", NULL, NULL, NULL};
+        "its results, `rows` tells what it measures, `profile` what the CPU goes to there, `limits` measures the "
+        "references only.  `perf` keeps the libp2p project's contract of that name.  The others measure one thing, "
+        "beside a reference of the same run, with the options above; --quick is `run --quick`.", NULL, NULL, NULL};
     struct parsing parsing = {.options = {.runs = 5, .seconds = 3, .parallel = 50, .workers = 1, .nodes = 1,
                                           .spin_us = BENCH_SPIN_US, .host = "127.0.0.1", .pin = -1}};
     bool found;

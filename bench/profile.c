@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ARGUMENTS_MAX = 24, PIDS_BYTES = 512 };
+enum { ARGUMENTS_MAX = 24, PIDS_BYTES = 512, PATH_BYTES = 64 };
 
 #define TRIAL_S 0.01 /* that tell whether perf may */
 
@@ -57,28 +57,23 @@ json_t *profile_of(const struct samples *samples, double seconds)
 
 /* ---- Recording ------------------------------------------------------------------------- */
 
-static void data_path(const struct profile *profile, char *out, size_t size)
-{
-    snprintf(out, size, "%s/perf.data", profile->folder);
-}
-
-/* perf writes the old file's name, too, where there is one; here there is none. */
 static void clean(struct profile *profile)
 {
-    char path[PROFILE_PATH_BYTES + 16];
-
-    data_path(profile, path, sizeof(path));
-    if (*profile->folder != '\0') {
-        (void)unlink(path); /* it may have written none */
-        (void)rmdir(profile->folder);
-    }
+    if (profile->data >= 0)
+        close(profile->data);
     if (profile->err >= 0)
         close(profile->err);
-    *profile = (struct profile){.err = -1};
+    *profile = (struct profile){.data = -1, .err = -1};
+}
+
+/* The file of samples, which has no name, as perf finds it. */
+static void data_path(const struct profile *profile, char *out, size_t size)
+{
+    snprintf(out, size, "/proc/self/fd/%d", profile->data);
 }
 
 /* Never returns.  It may ask no server for symbols. */
-static void become_perf(int out, int err, char *const *arguments)
+static void become_perf(const struct profile *profile, int out, char *const *arguments)
 {
     int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -87,7 +82,8 @@ static void become_perf(int out, int err, char *const *arguments)
     setenv("DEBUGINFOD_URLS", "", 1);
     dup2(nothing, STDIN_FILENO);
     dup2(out >= 0 ? out : nothing, STDOUT_FILENO);
-    dup2(err >= 0 ? err : nothing, STDERR_FILENO);
+    dup2(profile->err >= 0 ? profile->err : nothing, STDERR_FILENO);
+    fcntl(profile->data, F_SETFD, 0);
     execvp(arguments[0], arguments);
     _exit(127);
 }
@@ -105,20 +101,15 @@ static void list_pids(char *out, size_t size, const pid_t *pids, size_t count)
 bool profile_start(struct profile *profile, const pid_t *pids, size_t count, const char *command, double seconds,
                    struct profile_text *error)
 {
-    char hz[16], stack[32], wait[32], list[PIDS_BYTES], path[PROFILE_PATH_BYTES + 16];
+    char hz[16], stack[32], wait[32], list[PIDS_BYTES], path[PATH_BYTES];
     const char *common[] = {"perf", "record", "-q", "-N", "-e", "cpu-clock", "-F", hz, "--call-graph", stack,
                             "-o", path};
     const char *those[] = {"-p", list, "--", "sleep", wait}, *started[] = {"--", "sh", "-c", command};
     const char *arguments[ARGUMENTS_MAX + 1] = {NULL};
     size_t common_count = sizeof(common) / sizeof(common[0]);
 
-    *profile = (struct profile){.err = memfd_create("perf", MFD_CLOEXEC), .seconds = seconds};
-    snprintf(profile->folder, sizeof(profile->folder), "/tmp/chorus-bench-perf.XXXXXX");
-    if (mkdtemp(profile->folder) == NULL) {
-        snprintf(error->text, sizeof(error->text), "no folder for samples in /tmp: %s", strerror(errno));
-        clean(profile);
-        return false;
-    }
+    *profile = (struct profile){.data = memfd_create("samples", MFD_CLOEXEC), .err = memfd_create("perf", MFD_CLOEXEC),
+                                .seconds = seconds};
     data_path(profile, path, sizeof(path));
     snprintf(hz, sizeof(hz), "%d", PROFILE_HZ);
     snprintf(stack, sizeof(stack), "dwarf,%d", PROFILE_STACK_BYTES);
@@ -127,9 +118,9 @@ bool profile_start(struct profile *profile, const pid_t *pids, size_t count, con
     memcpy(arguments, common, sizeof(common));
     memcpy(arguments + common_count, command != NULL ? started : those,
            command != NULL ? sizeof(started) : sizeof(those));
-    profile->perf = fork();
+    profile->perf = profile->data >= 0 ? fork() : -1;
     if (profile->perf == 0)
-        become_perf(-1, profile->err, (char *const *)(uintptr_t)arguments);
+        become_perf(profile, -1, (char *const *)(uintptr_t)arguments);
     if (profile->perf > 0)
         return true;
     snprintf(error->text, sizeof(error->text), "perf cannot be started: %s", strerror(errno));
@@ -176,10 +167,10 @@ static void last_words(int err, char *out, size_t size)
 /* Has perf print the samples, and counts them.  False when it does not end well. */
 static bool read_samples(struct profile *profile, struct samples *samples)
 {
-    char path[PROFILE_PATH_BYTES + 16], self[4096];
+    char path[PATH_BYTES], self[4096];
     const char *arguments[] = {"perf", "script", "-i", path, "--no-inline", "-F", "ip,sym,dso", NULL};
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    int out = memfd_create("samples", MFD_CLOEXEC);
+    int out = memfd_create("script", MFD_CLOEXEC);
     FILE *script;
     pid_t pid;
     bool good;
@@ -188,7 +179,7 @@ static bool read_samples(struct profile *profile, struct samples *samples)
     data_path(profile, path, sizeof(path));
     pid = out >= 0 ? fork() : -1;
     if (pid == 0)
-        become_perf(out, profile->err, (char *const *)(uintptr_t)arguments);
+        become_perf(profile, out, (char *const *)(uintptr_t)arguments);
     good = pid > 0 && wait_child(pid, PROFILE_PATIENCE_S) == 0 && lseek(out, 0, SEEK_SET) == 0;
     script = good ? fdopen(out, "r") : NULL;
     if (script == NULL) {

@@ -15,7 +15,6 @@ enum profile_limits {
     PROFILE_PATIENCE_S = 20,    /* for perf to end, and to print */
     PROFILE_SAMPLES_LEAST = 20, /* fewer say nothing */
     PROFILE_SYMBOLS = 8,        /* that are told */
-    PROFILE_PATH_BYTES = 64,
 };
 
 struct profile_text {
@@ -24,9 +23,8 @@ struct profile_text {
 
 struct profile {
     pid_t perf;          /* 0: it does not run */
-    int err;             /* a file of what it complains about, or -1 */
+    int data, err;       /* files of its samples, and of what it complains about, or -1 */
     double seconds;
-    char folder[PROFILE_PATH_BYTES];
 };
 
 /* NULL, or why no program can be sampled here, and what to do. */

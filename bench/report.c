@@ -399,7 +399,21 @@ static void markdown_line(FILE *file, const char *text)
     fputc('\n', file);
 }
 
-static void markdown_profiles(FILE *file, const json_t *results, struct report_table *table)
+void report_markdown_profile(FILE *file, const json_t *profile)
+{
+    struct report_table *table = malloc(sizeof(*table));
+
+    if (table == NULL)
+        bench_die("no memory for a report");
+    report_profile(table, profile);
+    fprintf(file, "### %s\n\n", table->title);
+    markdown_table(file, table, false);
+    report_functions(table, profile);
+    markdown_table(file, table, false);
+    free(table);
+}
+
+static void markdown_profiles(FILE *file, const json_t *results)
 {
     const json_t *profile;
     char text[1024];
@@ -411,13 +425,8 @@ static void markdown_profiles(FILE *file, const json_t *results, struct report_t
     fputs("## Profiles\n\n", file);
     markdown_text(file, text);
     fputs("\n\n", file);
-    json_array_foreach (json_object_get(results, "profiles"), index, profile) {
-        report_profile(table, profile);
-        fprintf(file, "### %s\n\n", table->title);
-        markdown_table(file, table, false);
-        report_functions(table, profile);
-        markdown_table(file, table, false);
-    }
+    json_array_foreach (json_object_get(results, "profiles"), index, profile)
+        report_markdown_profile(file, profile);
 }
 
 void report_markdown(FILE *file, const json_t *results)
@@ -448,7 +457,7 @@ void report_markdown(FILE *file, const json_t *results)
         fprintf(file, "## Targets\n\n%s\n\n", text);
         markdown_table(file, table, true);
     }
-    markdown_profiles(file, results, table);
+    markdown_profiles(file, results);
     report_sides(table, results);
     fputs("## Programs\n\n", file);
     markdown_table(file, table, false);

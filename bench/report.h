@@ -54,6 +54,8 @@ void report_verdict(char *out, size_t size, const json_t *results);
 void report_disturbed(char *out, size_t size, const json_t *results);
 
 void report_markdown(FILE *file, const json_t *results);
+/* An entry of `profiles`. */
+void report_markdown_profile(FILE *file, const json_t *profile);
 void report_html(FILE *file, const json_t *results);
 
 #endif

@@ -469,6 +469,21 @@ TEST(Run, SaysWhyPerfTellsNothing)
     EXPECT_TRUE(json_is_null(json_object_get(idle.profile(), "dialler")));
 }
 
+TEST(Run, ProfilesARowAlone)
+{
+    Bench run;
+    FakePerf perf(run.folder, "", 40);
+    std::string command = CHORUS_BENCH " profile rr-32-1 ";
+
+    EXPECT_EQ(system((command + "> '" + run.folder + "/out'").c_str()), 0);
+    std::ifstream out(run.folder + "/out");
+    std::stringstream all;
+    all << out.rdbuf();
+    EXPECT_NE(all.str().find("| own code | 75 % | 75 % |"), std::string::npos) << all.str();
+    for (const char *wrong : {"", "nothing", "rtt go", "rtt ours ours"})
+        EXPECT_EQ(WEXITSTATUS(system((std::string(CHORUS_BENCH " profile ") + wrong + " 2>/dev/null").c_str())), 2);
+}
+
 TEST(Run, DoesWithoutPerf)
 {
     Profiled run;
