@@ -288,7 +288,7 @@ static void serve_once(struct agent *agent)
 /* A socket that listens on this address; the port that it has.  -1 with errno. */
 static int listen_on(const struct sockaddr *address, socklen_t length, unsigned *port)
 {
-    struct sockaddr_in6 own; /* its port stands where an IPv4 address has it */
+    struct sockaddr_in6 own = {.sin6_port = 0}; /* where an IPv4 address has its port, too */
     socklen_t own_length = sizeof(own);
     int one = 1, none = 0, error;
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -172,7 +172,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         if (parsing->row == NULL)
             argp_error(state, "needs a command: run, limits, rows, report, compare, check, perf, or one of msg, "
                               "timers, mailbox, bulk, handshake, ping and idle");
-        if (parsing->argument != NULL && strcmp(parsing->row, "hold") != 0)
+        if (parsing->row != NULL && parsing->argument != NULL && strcmp(parsing->row, "hold") != 0)
             argp_error(state, "'%s' is one argument too many", parsing->argument);
         if (parsing->row != NULL && strcmp(parsing->row, "handshake") == 0 && options->count > 0 &&
             options->count < options->parallel)

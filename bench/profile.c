@@ -160,8 +160,10 @@ static void last_words(int err, char *out, size_t size)
     line = strrchr(out, '\n');
     if (line != NULL)
         memmove(out, line + 1, strlen(line + 1) + 1);
-    for (; *out != '\0'; out++)
-        *out = *out < ' ' || *out > '~' ? '?' : *out;
+    for (; *out != '\0'; out++) {
+        if (*out < ' ' || *out > '~')
+            *out = '?';
+    }
 }
 
 /* Has perf print the samples, and counts them.  False when it does not end well. */

@@ -103,13 +103,13 @@ void report_functions(struct report_table *out, const json_t *profile)
                                                  "functions, listening", "share"}, 2 * (size_t)count);
     for (int i = 0; i < count; i++) {
         const json_t *all = json_object_get(side_of(profile, i), "symbols"), *function;
-        size_t index;
+        size_t index, column = (size_t)i * 2;
 
         json_array_foreach (all, index, function) {
             if (index == REPORT_LINES_MAX)
                 break;
-            snprintf(out->cells[index][2 * i], REPORT_CELL_BYTES, "%s", results_string(function, "symbol"));
-            put_share(out->cells[index][2 * i + 1], results_number(function, "share"));
+            snprintf(out->cells[index][column], REPORT_CELL_BYTES, "%s", results_string(function, "symbol"));
+            put_share(out->cells[index][column + 1], results_number(function, "share"));
             out->lines = index + 1 > out->lines ? index + 1 : out->lines;
         }
     }
