@@ -16,8 +16,8 @@ enum { PLOT_NAMES_MAX = 32 };
 struct parsing {
     const char *files[2];
     unsigned file_count, wanted;
-    double margin, factor;
-    bool relative;
+    struct compare_options compare;
+    double factor;
     const char *folder, *plots;
     const char *names[PLOT_NAMES_MAX]; /* of pictures */
     size_t name_count;
@@ -37,10 +37,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
     switch (key) {
     case 'm':
-        parsing->margin = command_number(state, "margin", argument, 0, 1000) / 100;
+        parsing->compare.margin = command_number(state, "margin", argument, 0, 1000) / 100;
         break;
     case 'r':
-        parsing->relative = true;
+        parsing->compare.relative = true;
+        break;
+    case 'P':
+        parsing->compare.program = argument;
         break;
     case 'f':
         parsing->factor = command_number(state, "factor", argument, 1, 1000);
@@ -84,6 +87,7 @@ int command_compare(int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"margin", 'm', "PERCENT", 0, "how much worse is no regression (default 5)", 0},
+        {"program", 'P', "NAME", 0, "only the pairs with this one, as `ours` (default: all)", 0},
         {"relative", 'r', NULL, 0, "compare ratios to the references of each run, as of two machines", 0},
         {0},
     };
@@ -93,7 +97,7 @@ int command_compare(int argc, char **argv)
                                      "its interval says so (one of a single run has none: by more than five margins), "
                                      "or a pair that ran in A failed in B; 2 wrong usage or input, or nothing in "
                                      "common.", NULL, NULL, NULL};
-    struct parsing parsing = {.wanted = 2, .margin = 0.05};
+    struct parsing parsing = {.wanted = 2, .compare = {.margin = 0.05}};
     struct compare_outcome outcome;
     json_t *results[2];
 
@@ -106,14 +110,14 @@ int command_compare(int argc, char **argv)
         json_decref(results[0]);
         return COMMAND_USAGE;
     }
-    outcome = compare_print(stdout, results[0], results[1], parsing.margin, parsing.relative);
+    outcome = compare_print(stdout, results[0], results[1], &parsing.compare);
     json_decref(results[0]);
     json_decref(results[1]);
     if (outcome.worse > 0 || outcome.failed > 0)
         return COMMAND_FAILED;
     if (outcome.compared == 0)
         fprintf(stderr, "chorus-bench: %s and %s have no figure in common%s: measure the same rows\n",
-                parsing.files[0], parsing.files[1], parsing.relative ? " with a reference" : "");
+                parsing.files[0], parsing.files[1], parsing.compare.relative ? " with a reference" : "");
     return outcome.compared > 0 ? COMMAND_DONE : COMMAND_USAGE;
 }
 

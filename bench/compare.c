@@ -8,8 +8,7 @@
 struct side_by_side {
     FILE *file;
     const json_t *a, *b;
-    double margin;
-    bool relative;
+    const struct compare_options *options;
     struct compare_outcome outcome;
 };
 
@@ -18,6 +17,14 @@ struct place {
     const json_t *results;
     const char *row, *dialler, *listener, *figure;
 };
+
+static bool is_wanted(const struct side_by_side *both, const json_t *series)
+{
+    const char *program = both->options->program;
+
+    return program == NULL || strcmp(results_string(series, "dialler"), program) == 0 ||
+           strcmp(results_string(series, "listener"), program) == 0;
+}
 
 static void take_samples(const struct place *place, struct stats_samples *out)
 {
@@ -59,11 +66,11 @@ static void take_pair(const struct side_by_side *both, struct place place, struc
     for (int i = 0; i < 2; i++) {
         place.results = results[i];
         take_samples(&place, &out->figure[i]);
-        if (both->relative)
+        if (both->options->relative)
             take_reference(&place, &out->reference[i]);
     }
     out->once = out->figure[0].count < 2 || out->figure[1].count < 2;
-    out->ratio = both->relative ? stats_ratio_of_ratios(&out->figure[0], &out->reference[0], &out->figure[1],
+    out->ratio = both->options->relative ? stats_ratio_of_ratios(&out->figure[0], &out->reference[0], &out->figure[1],
                                                         &out->reference[1])
                                 : stats_ratio_of(out->figure[0].values, out->figure[0].count, out->figure[1].values,
                                                  out->figure[1].count);
@@ -75,8 +82,9 @@ static void print_value(const struct side_by_side *both, const struct pair *pair
     double value = stats_median(figure->values, figure->count);
     char text[32];
 
-    results_print(text, sizeof(text), both->relative ? value / stats_median(reference->values, reference->count)
-                                                     : value);
+    if (both->options->relative)
+        value /= stats_median(reference->values, reference->count);
+    results_print(text, sizeof(text), value);
     fprintf(both->file, " %10s", text);
 }
 
@@ -104,14 +112,14 @@ static void compare_figure(struct side_by_side *both, const struct place *place,
     take_pair(both, *place, &pair);
     if (isnan(pair.ratio.ratio) || (is_nothing(&pair.figure[0]) && is_nothing(&pair.figure[1])))
         return; /* as of units that failed */
-    margin = both->margin * (pair.once ? COMPARE_ONCE : 1);
+    margin = both->options->margin * (pair.once ? COMPARE_ONCE : 1);
     worse = more ? pair.ratio.high < 1 / (1 + margin) : pair.ratio.low > 1 + margin;
     gained = more ? pair.ratio.low > 1 + margin : pair.ratio.high < 1 / (1 + margin);
     fprintf(both->file, "%-14s %-10s -> %-10s %-28s", place->row, place->dialler, place->listener,
             results_string(in_b, "title"));
     print_value(both, &pair, 0);
     print_value(both, &pair, 1);
-    fprintf(both->file, " %-12s", both->relative ? "of reference" : results_string(in_b, "unit"));
+    fprintf(both->file, " %-12s", both->options->relative ? "of reference" : results_string(in_b, "unit"));
     print_ratio(both, &pair);
     fputs(worse ? "  WORSE\n" : gained ? "  better\n" : "\n", both->file);
     both->outcome.worse += worse;
@@ -166,6 +174,8 @@ static void compare_row(struct side_by_side *both, const json_t *in_a, const jso
         const json_t *other =
             results_find_series(in_a, results_string(series, "dialler"), results_string(series, "listener"));
 
+        if (!is_wanted(both, series))
+            continue;
         if (other != NULL)
             compare_series(both, row, other, series);
         else
@@ -187,7 +197,7 @@ static void tell_lost(const struct side_by_side *both)
         json_array_foreach (json_object_get(row, "series"), index, series) {
             const char *dialler = results_string(series, "dialler"), *listener = results_string(series, "listener");
 
-            if (results_find_series(other, dialler, listener) == NULL)
+            if (is_wanted(both, series) && results_find_series(other, dialler, listener) == NULL)
                 fprintf(both->file, "%-14s %-10s -> %-10s only in the first\n", name, dialler, listener);
         }
     }
@@ -218,7 +228,7 @@ static void warn(const struct side_by_side *both)
     for (int i = 0; i < 2; i++) {
         if (!json_equal(json_object_get(both->a, parts[i]), json_object_get(both->b, parts[i])))
             fprintf(both->file, "warning: they differ in %s%s\n", parts[i],
-                    i == 0 && !both->relative ? "; --relative compares ratios to references" : "");
+                    i == 0 && !both->options->relative ? "; --relative compares ratios to references" : "");
     }
     if (!json_is_true(json_object_get(both->a, "complete")) || !json_is_true(json_object_get(both->b, "complete")))
         fprintf(both->file, "warning: not both are complete\n");
@@ -226,9 +236,10 @@ static void warn(const struct side_by_side *both)
     warn_disturbed(both, both->b, "second");
 }
 
-struct compare_outcome compare_print(FILE *file, const json_t *a, const json_t *b, double margin, bool relative)
+struct compare_outcome compare_print(FILE *file, const json_t *a, const json_t *b,
+                                     const struct compare_options *options)
 {
-    struct side_by_side both = {.file = file, .a = a, .b = b, .margin = margin, .relative = relative};
+    struct side_by_side both = {.file = file, .a = a, .b = b, .options = options};
     const json_t *rows = json_object_get(b, "rows"), *row;
     size_t index;
 
@@ -243,7 +254,7 @@ struct compare_outcome compare_print(FILE *file, const json_t *a, const json_t *
     }
     tell_lost(&both);
     fprintf(file, "%u figures compared, %u worse by more than %.3g %%", both.outcome.compared, both.outcome.worse,
-            margin * 100);
+            options->margin * 100);
     if (both.outcome.failed > 0)
         fprintf(file, ", %u series failed in the second", both.outcome.failed);
     fputc('\n', file);

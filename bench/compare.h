@@ -15,9 +15,15 @@ struct compare_outcome {
     unsigned failed;   /* series of the first that failed in the second */
 };
 
-/* Prints B's figures over A's.  `margin`: 0.05 is 5 %.  `relative`: each figure is
- * first divided by that of the row's reference in the same results, so that
- * results of two machines can be compared; rows without one are left out. */
-struct compare_outcome compare_print(FILE *file, const json_t *a, const json_t *b, double margin, bool relative);
+struct compare_options {
+    double margin;       /* 0.05: 5 % */
+    bool relative;       /* each figure is first divided by that of the row's reference in the same results, so that
+                          * those of two machines can be compared; rows without one are left out */
+    const char *program; /* only pairs with this one; NULL: all */
+};
+
+/* Prints B's figures over A's. */
+struct compare_outcome compare_print(FILE *file, const json_t *a, const json_t *b,
+                                     const struct compare_options *options);
 
 #endif

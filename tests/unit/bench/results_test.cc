@@ -325,10 +325,12 @@ TEST(Targets, EpollIsJudgedByTheRowWhereItCostsMost)
 
 /* ---- Comparing ------------------------------------------------------------------ */
 
-compare_outcome outcome(const Results &a, const Results &b, bool relative = false, std::string *text = nullptr)
+compare_outcome outcome(const Results &a, const Results &b, bool relative = false, std::string *text = nullptr,
+                        const char *program = nullptr)
 {
+    const compare_options options = {0.05, relative, program};
     compare_outcome found = {};
-    std::string out = printed([&](FILE *file) { found = compare_print(file, a.get(), b.get(), 0.05, relative); });
+    std::string out = printed([&](FILE *file) { found = compare_print(file, a.get(), b.get(), &options); });
     if (text != nullptr)
         *text = out;
     return found;
@@ -415,6 +417,25 @@ TEST(Compare, UnitsThatFailWhereNoneDidAreWorse)
     EXPECT_EQ(compare(a, b), 1u);
     EXPECT_EQ(compare(b, a), 0u);
     EXPECT_EQ(compare(a, c), 0u);
+}
+
+TEST(Compare, OfOneProgramLeavesTheOthersOut)
+{
+    Results a = make(), b = make();
+    std::string text;
+
+    add_all(a, "rr-32-100", "ours", "rate", {100, 101, 102});
+    add_all(b, "rr-32-100", "ours", "rate", {100, 101, 102});
+    add_all(a, "rr-32-100", "go", "rate", {100, 101, 102});
+    add_all(b, "rr-32-100", "go", "rate", {50, 51, 52});
+    add(a, "rtt", "go", "p50", 1);
+    add(a, "rtt", "ours", "p50", 1);
+    EXPECT_EQ(outcome(a, b).worse, 1u);
+    compare_outcome ours = outcome(a, b, false, &text, "ours");
+    EXPECT_EQ(ours.worse, 0u) << text;
+    EXPECT_EQ(ours.compared, 1u) << text;
+    EXPECT_EQ(text.find("go "), std::string::npos) << text;
+    EXPECT_NE(text.find("only in the first"), std::string::npos) << text;
 }
 
 TEST(Compare, ASingleRunHasNoInterval)
