@@ -18,11 +18,13 @@ enum {
     CROWD_DEAD_MAX = 1024,      /* a ring of actors that are no more */
     CROWD_MAYFLIES = 100,      /* born together, to use up places */
     CROWD_CLOCKS = 4,          /* of each worker */
-    CROWD_BURST = 3000,        /* more than a lane takes */
+    CROWD_BURST = WORKER_LANE_MESSAGES, /* more than a lane takes of data */
 };
 
 #define STEP_NS 20000000ull
 #define PATIENCE_NS (90 * SIM_SECOND)
+
+static const struct actor_class member_class;
 
 enum crowd_message { CROWD_MSG_DATA = MESSAGE_OWN, CROWD_MSG_ASK, CROWD_MSG_ANSWER };
 
@@ -193,12 +195,23 @@ static void act(struct actor_context *context, struct member *member)
         use_permit(context, member);
 }
 
+/* The one that is being handled does not wait any more. */
+static void check_mail(const struct actor_context *context, const struct member *member)
+{
+    unsigned waiting = sim_mail_waiting(context->worker, context->self);
+
+    if (waiting >= member_class.mail_max)
+        sim_fail(sim_of(member->crowd), member->crowd->process->owner, "limits", "%u messages wait behind one, of %u",
+                 waiting, member_class.mail_max);
+}
+
 static void on_words(struct actor_context *context, struct member *member, const struct message *message)
 {
     struct crowd *crowd = member->crowd;
     struct heard *last = &member->last[message->body.u64[2]];
     bool same = actor_ref_equal(last->from, message->from); /* or one that was born in its place, or died there */
 
+    check_mail(context, member);
     if (message->body.u64[0] != pack(context->self))
         sim_fail(sim_of(crowd), crowd->process->owner, "no stranger", "mail for actor %llx came to %llx",
                  (unsigned long long)message->body.u64[0], (unsigned long long)pack(context->self));

@@ -176,14 +176,23 @@ static void check_semaphore(struct sim *sim, struct sim_node *node, struct worke
         sim_fail(sim, node, "limits", "SEMAPHORE_WAITERS_MAX: %u", stats.waiting);
 }
 
+static const struct actor_slot *slot_of(const struct worker *worker, uint32_t index)
+{
+    return (struct actor_slot *)(void *)worker->blocks[index / ACTOR_BLOCK_SLOTS] + index % ACTOR_BLOCK_SLOTS;
+}
+
+unsigned sim_mail_waiting(const struct worker *worker, struct actor_ref ref)
+{
+    return slot_of(worker, ref.slot & 0xffffff)->mail_count;
+}
+
 /* Those that have more to do: what they hold now they would have held a turn ago. */
 static void check_ready(struct sim *sim, struct worker *worker)
 {
     uint32_t index = worker->ready.first;
 
     for (unsigned i = 0; index && i < READY_LOOKED_AT; i++) {
-        const struct actor_slot *actor =
-            (struct actor_slot *)(void *)worker->blocks[index / ACTOR_BLOCK_SLOTS] + index % ACTOR_BLOCK_SLOTS;
+        const struct actor_slot *actor = slot_of(worker, index);
 
         if (actor->actor_class && actor->mail_count > actor->actor_class->mail_max)
             sim_fail(sim, NULL, "limits", "actor %s has %u messages waiting, of %u", actor->actor_class->name,

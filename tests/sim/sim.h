@@ -233,6 +233,8 @@ void sim_crowd_check(struct crowd *crowd);
 
 /* After a turn of that worker. */
 void sim_check_turn(void *sim, struct worker *worker);
+/* Data and requests in the mailbox of an actor that is running. */
+unsigned sim_mail_waiting(const struct worker *worker, struct actor_ref ref);
 /* All of it, from scratch. */
 void sim_check_all(struct sim *sim);
 void sim_check_end(struct sim *sim);

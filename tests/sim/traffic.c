@@ -13,6 +13,8 @@
 #define FLOW_PATIENCE_NS SIM_SECOND
 #define REFUSED_CODE 77
 #define BURST_FLOWS 3
+#define NAPS_ONE_OF 64 /* reads */
+#define NAP_NS_MAX 300000000ull
 
 enum flow_kind { FLOW_NONE, FLOW_ECHO, FLOW_PING, FLOW_PERF, FLOW_SERVE };
 
@@ -31,6 +33,7 @@ struct flow {
     unsigned peer;
     bool inline_stream, wrote_end, half_close;
     bool once; /* no other follows it */
+    uint64_t nap; /* it does not read until then; 0: it does */
     /* Of one that serves: what came and is to go back. */
     uint8_t held[4096];
     uint32_t held_from, held_to;
@@ -175,12 +178,48 @@ static void check_bytes(struct flow *flow, const uint8_t *bytes, size_t length)
     moved(flow);
 }
 
+/* ---- readers that look away: only then windows fill up --------------------------------- */
+
+static void go_on(struct flow *flow);
+
+static void wake_up(struct sim *sim, struct sim_node *node, uint64_t nap)
+{
+    for (unsigned i = 0; node->flows && i < 2 * SIM_FLOWS_MAX; i++) {
+        struct flow *flow = &node->flows[i];
+
+        if (flow->kind == FLOW_NONE || flow->nap != nap)
+            continue;
+        if (node->frozen) {
+            sim_after(sim, SIM_SECOND, node, wake_up, nap);
+            return;
+        }
+        flow->nap = 0;
+        go_on(flow);
+        return;
+    }
+}
+
+static bool looks_away(struct flow *flow)
+{
+    struct sim *sim = flow->node->sim;
+
+    if (flow->nap)
+        return true;
+    if (flow->inline_stream || sim->scenario->rounds || sim_below(sim, NAPS_ONE_OF))
+        return false;
+    flow->nap = ++sim->requests;
+    sim_after(sim, sim_chance(sim) % NAP_NS_MAX, flow->node, wake_up, flow->nap);
+    return true;
+}
+
 /* The same. */
 static int read_more(struct flow *flow)
 {
     uint8_t bytes[4096];
     int64_t count;
 
+    if (looks_away(flow))
+        return P2P_ERR_CALL_AGAIN;
     while ((count = p2p_stream_read(flow->stream, bytes, sizeof(bytes))) > 0)
         check_bytes(flow, bytes, (size_t)count);
     if (count == P2P_ERR_STREAM_EOF && (flow->got < flow->to_read || !flow->wrote_end))
@@ -204,6 +243,8 @@ static int serve_more(struct flow *flow)
             moved(flow);
             continue;
         }
+        if (looks_away(flow))
+            return P2P_ERR_CALL_AGAIN;
         count = p2p_stream_read(flow->stream, flow->held, sizeof(flow->held));
         if (count <= 0)
             return (int)count;
