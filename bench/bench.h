@@ -86,6 +86,7 @@ uint64_t bench_allocations(void);
  * most; NULL is no memory.  Exits with a message when there is none. */
 const char *bench_keep(char *text);
 
+/* A line on standard error, without control characters, and exit status 1. */
 void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* The rows. */

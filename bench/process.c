@@ -12,15 +12,21 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { DIE_BYTES_MAX = 8192 }; /* the longest value that Redis may have, and what is said about it */
+
 void bench_die(const char *format, ...)
 {
+    char text[DIE_BYTES_MAX];
     va_list arguments;
 
-    fputs("chorus-bench: ", stderr);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
+    for (char *at = text; *at != '\0'; at++) {
+        if ((unsigned char)*at < ' ' || *at == 127)
+            *at = '?'; /* a peer or a Redis may have said it: no word to the terminal */
+    }
+    fprintf(stderr, "chorus-bench: %s\n", text);
     exit(1);
 }
 

@@ -126,6 +126,8 @@ private:
             return "$-1\r\n";
         if (found->second == "a list")
             return "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+        if (found->second == "an escape")
+            return "-ERR \033]0;owned\a\033[31mred\r\n";
         return "$" + std::to_string(found->second.size()) + "\r\n" + found->second + "\r\n";
     }
 };
@@ -371,6 +373,20 @@ TEST(Perf, SaysWhatRedisSays)
 
     EXPECT_EQ(output.status, 1);
     EXPECT_NE(output.text.find("WRONGTYPE"), std::string::npos) << output.text;
+}
+
+TEST(Perf, TellsTheTerminalNothing)
+{
+    Redis redis;
+    for (const char *value : {"an escape", "/ip4/\033[31m1.2.3.4/tcp/1"}) {
+        redis.set("abc_listener_multiaddr", value);
+        Output output("env TEST_KEY=abc IS_DIALER=true REDIS_ADDR=" + redis.address() + " " CHORUS_BENCH " perf 2>&1");
+
+        EXPECT_EQ(output.status, 1);
+        EXPECT_NE(output.text.find("[31m"), std::string::npos) << output.text;
+        EXPECT_EQ(output.text.find('\033'), std::string::npos);
+        EXPECT_EQ(output.text.find('\a'), std::string::npos);
+    }
 }
 
 TEST(Perf, SaysWhatItDoesNotSpeak)
