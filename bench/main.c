@@ -170,8 +170,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         break;
     case ARGP_KEY_END:
         if (parsing->row == NULL)
-            argp_error(state, "needs a command: run, limits, rows, report, compare, check, perf, or one of msg, "
-                              "timers, mailbox, bulk, handshake, ping and idle");
+            argp_error(state, "needs a command: run, limits, rows, profile, report, compare, check, perf, or one of "
+                              "msg, timers, mailbox, bulk, handshake, ping and idle");
         if (parsing->row != NULL && parsing->argument != NULL && strcmp(parsing->row, "hold") != 0)
             argp_error(state, "'%s' is one argument too many", parsing->argument);
         if (parsing->row != NULL && strcmp(parsing->row, "handshake") == 0 && options->count > 0 &&
