@@ -494,6 +494,8 @@ TEST(Run, DoesWithoutPerf)
     setenv("PATH", (run.folder + "/all").c_str(), 1);
     EXPECT_EQ(run.measure(), 0) << run.printed;
     setenv("PATH", path.c_str(), 1);
+    EXPECT_EQ(system(("python3 " BENCH_CHECK_REPORT " schema " BENCH_README " '" + run.folder + "/results.json'").c_str()),
+              0);
     EXPECT_NE(run.printed.find("perf is not installed"), std::string::npos) << run.printed;
     EXPECT_NE(run.report().find("perf is not installed"), std::string::npos) << run.report();
 }
