@@ -39,7 +39,7 @@ int connection_manager_disconnect(struct p2p_node *node, const struct peer_id *i
     if (!sessions)
         return count ? P2P_ERR_CALL_NOMEM : P2P_ERR_CALL_NOT_FOUND;
     /* Whoever dials that peer from now on gets a connection that lasts. */
-    registry_retire(node->registry, NULL, id);
+    registry_retire_peer(node->registry, id);
     for (size_t i = 0; i < count; i++)
         session_tell_close(node, sessions[i], YAMUX_GOAWAY_NORMAL);
     free(sessions);

@@ -23,7 +23,7 @@ struct interns {
     size_t bytes; /* held in blobs */
 };
 
-enum { INTERN_BLOBS_MAX = 1 << 22 }; /* three a peer, for a million of peers that all differ */
+enum { INTERN_BLOBS_MAX = 1 << 22 }; /* one a peer, for all that there may be */
 
 void intern_init(struct interns *interns, uint64_t seed);
 /* All blobs must have been given back. */

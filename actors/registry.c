@@ -10,20 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct connection {
-    struct connection *next; /* an older one */
-    struct actor_ref session;
-    uint64_t opened_ns;
-    uint64_t rtt_ns;
-    uint64_t bytes_in, bytes_out;
-    bool outbound;
-    bool identified;
-    bool retired; /* about to end: carries nothing new */
-    int16_t identify_error; /* why it did not tell who it is; 0: it has, or may yet */
-    uint16_t remote_length;
-    uint8_t remote[];
-};
-
 struct awaiter {
     struct awaiter *next;
     struct waiter *waiter;
@@ -34,14 +20,14 @@ struct peer {
     struct peer *next, *previous; /* in the order they came */
     uint32_t connection_count;
     uint32_t awaiter_count;
-    struct connection *connections; /* the newest first */
+    struct registry_connection *connections; /* the newest first */
     struct awaiter *awaiters;
     struct registry_told told;
 };
 
-static_assert(sizeof(struct connection) <= 128, "design: a connection's entry");
+static_assert(sizeof(struct registry_connection) <= 88, "part of a session");
 static_assert(offsetof(struct peer, link) == 0, "a link that was found is its peer");
-static_assert(sizeof(struct peer) <= 160, "design: a peer's entry");
+static_assert(sizeof(struct peer) <= 128, "design: a peer's entry");
 
 struct registry {
     struct p2p_node *node;
@@ -126,12 +112,12 @@ static void finish_awaiters(struct peer *peer, int error)
 /* Why nothing will be told of it; 0 when it is known, or may yet be. */
 static int identify_error(const struct peer *peer)
 {
-    const struct connection *at = peer->connections;
+    const struct registry_connection *at = peer->connections;
     int error = at ? at->identify_error : 0;
 
     while (at && at->identify_error)
         at = at->next;
-    return at || peer->told.agent ? 0 : error;
+    return at || peer->told.texts ? 0 : error;
 }
 
 /* A connection fewer may tell of it. */
@@ -150,22 +136,12 @@ static void free_peer(struct registry *registry, struct peer *peer, int error)
     depot_give(depot_of(registry), peer, sizeof(*peer));
 }
 
-static void connection_free(struct registry *registry, struct connection *connection)
-{
-    depot_give(depot_of(registry), connection, sizeof(*connection) + connection->remote_length);
-}
-
 void registry_free(struct registry *registry)
 {
     if (!registry)
         return;
     while (registry->head) {
         struct peer *peer = registry->head;
-        while (peer->connections) {
-            struct connection *connection = peer->connections;
-            peer->connections = connection->next;
-            connection_free(registry, connection);
-        }
         unlink_peer(registry, peer);
         free_peer(registry, peer, P2P_ERR_NODE_CLOSING);
     }
@@ -189,27 +165,20 @@ static void tell_app(struct registry *registry, enum p2p_event_type type, const 
 
 /* ---- connections ---- */
 
-static struct connection *connection_new(struct registry *registry, const struct registry_connection *from)
+void registry_set_remote(struct registry_connection *connection, const struct multiaddr *remote)
 {
-    struct connection *connection = depot_take(depot_of(registry), sizeof(*connection) + from->remote.length);
-
-    if (!connection)
-        return NULL;
-    connection->session = from->session;
-    connection->opened_ns = from->opened_ns;
-    connection->outbound = from->outbound;
-    connection->remote_length = from->remote.length;
-    memcpy(connection->remote, from->remote.bytes, from->remote.length);
-    return connection;
+    assert(remote->length <= REGISTRY_REMOTE_BYTES_MAX);
+    connection->remote_length = (uint8_t)remote->length;
+    memcpy(connection->remote, remote->bytes, remote->length);
 }
 
-static void connection_remote(const struct connection *connection, struct multiaddr *out)
+void registry_remote(const struct registry_connection *connection, struct multiaddr *out)
 {
     out->length = connection->remote_length;
     memcpy(out->bytes, connection->remote, connection->remote_length);
 }
 
-static int add_locked(struct registry *registry, struct connection *connection, const struct peer_id *id)
+static int add_locked(struct registry *registry, struct registry_connection *connection, const struct peer_id *id)
 {
     struct peer *peer = find_peer(registry, id);
 
@@ -219,6 +188,7 @@ static int add_locked(struct registry *registry, struct connection *connection, 
         return P2P_ERR_CONN_LIMIT;
     if (!peer && !(peer = add_peer(registry, id)))
         return P2P_ERR_CALL_NOMEM;
+    connection->id = &peer->link.id;
     connection->next = peer->connections;
     peer->connections = connection;
     registry->connection_count++;
@@ -227,58 +197,74 @@ static int add_locked(struct registry *registry, struct connection *connection, 
     return 0;
 }
 
-int registry_add(struct registry *registry, const struct registry_connection *from)
+int registry_add(struct registry *registry, struct registry_connection *connection, const struct peer_id *id)
 {
-    struct connection *connection = connection_new(registry, from);
-
-    if (!connection)
-        return P2P_ERR_CALL_NOMEM;
     pthread_mutex_lock(&registry->mutex);
-    int error = add_locked(registry, connection, &from->id);
+    int error = add_locked(registry, connection, id);
     pthread_mutex_unlock(&registry->mutex);
-    if (error)
-        connection_free(registry, connection);
     return error;
 }
 
-/* The link that points to that session's connection, or NULL. */
-static struct connection **find_connection(struct peer *peer, struct actor_ref session)
+static struct peer *peer_of(const struct registry_connection *connection)
 {
-    for (struct connection **at = &peer->connections; *at; at = &(*at)->next)
-        if (actor_ref_equal((*at)->session, session))
-            return at;
-    return NULL;
+    return (struct peer *)((uintptr_t)connection->id - offsetof(struct peer, link.id));
 }
 
-void registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error,
+static void unlink_connection(struct registry_connection *connection)
+{
+    struct registry_connection **at = &peer_of(connection)->connections;
+
+    while (*at != connection) {
+        assert(*at);
+        at = &(*at)->next;
+    }
+    *at = connection->next;
+}
+
+void registry_remove(struct registry *registry, struct registry_connection *connection, int error,
                      const struct p2p_error_text *why)
 {
+    if (!connection->id)
+        return;
     pthread_mutex_lock(&registry->mutex);
-    struct peer *peer = find_peer(registry, id);
-    struct connection **at = peer ? find_connection(peer, session) : NULL;
-    if (at) {
-        struct connection *connection = *at;
-        *at = connection->next;
-        connection_free(registry, connection);
-        registry->connection_count--;
-        if (--peer->connection_count == 0) {
-            unlink_peer(registry, peer);
-            tell_app(registry, P2P_EVENT_PEER_DISCONNECTED, id, error, why);
-            free_peer(registry, peer, P2P_ERR_CALL_NOT_FOUND);
-        } else {
-            settle_awaiters(peer);
-        }
+    struct peer *peer = peer_of(connection);
+    unlink_connection(connection);
+    connection->id = NULL;
+    registry->connection_count--;
+    if (--peer->connection_count == 0) {
+        unlink_peer(registry, peer);
+        tell_app(registry, P2P_EVENT_PEER_DISCONNECTED, &peer->link.id, error, why);
+        free_peer(registry, peer, P2P_ERR_CALL_NOT_FOUND);
+    } else {
+        settle_awaiters(peer);
     }
     pthread_mutex_unlock(&registry->mutex);
 }
 
-void registry_retire(struct registry *registry, const struct actor_ref *session, const struct peer_id *id)
+void registry_retire(struct registry *registry, struct registry_connection *connection)
+{
+    pthread_mutex_lock(&registry->mutex);
+    connection->retired = true;
+    pthread_mutex_unlock(&registry->mutex);
+}
+
+void registry_retire_peer(struct registry *registry, const struct peer_id *id)
 {
     pthread_mutex_lock(&registry->mutex);
     struct peer *peer = find_peer(registry, id);
-    for (struct connection *at = peer ? peer->connections : NULL; at; at = at->next)
-        at->retired |= !session || actor_ref_equal(at->session, *session);
+    for (struct registry_connection *at = peer ? peer->connections : NULL; at; at = at->next)
+        at->retired = true;
     pthread_mutex_unlock(&registry->mutex);
+}
+
+/* The peer's connection of that session, or NULL. */
+static struct registry_connection *find_connection(struct peer *peer, struct actor_ref session)
+{
+    struct registry_connection *at = peer ? peer->connections : NULL;
+
+    while (at && !actor_ref_equal(at->session, session))
+        at = at->next;
+    return at;
 }
 
 /* False: it is not there. */
@@ -286,20 +272,19 @@ static bool remote_of(struct registry *registry, struct multiaddr *out, struct a
                       const struct peer_id *id)
 {
     pthread_mutex_lock(&registry->mutex);
-    struct peer *peer = find_peer(registry, id);
-    struct connection **at = peer ? find_connection(peer, session) : NULL;
+    const struct registry_connection *at = find_connection(find_peer(registry, id), session);
     if (at)
-        connection_remote(*at, out);
+        registry_remote(at, out);
     pthread_mutex_unlock(&registry->mutex);
     return at != NULL;
 }
 
 /* Under the mutex: what identify said of the connection's peer. */
-static uint32_t identified_locked(struct registry *registry, struct peer *peer, struct connection *connection,
+static uint32_t identified_locked(struct registry *registry, struct peer *peer, struct registry_connection *connection,
                                   const struct identify_result *result, const struct registry_lists *lists)
 {
     const struct peer_id *id = &peer->link.id;
-    bool first = !peer->told.agent;
+    bool first = !peer->told.texts;
 
     if (registry_told_set(&peer->told, &registry->interns, depot_of(registry), result, lists, id)) {
         connection->identify_error = P2P_ERR_CALL_NOMEM;
@@ -324,8 +309,8 @@ uint32_t registry_identified(struct registry *registry, struct actor_ref session
     registry_lists_pack(&lists, result, &remote);
     pthread_mutex_lock(&registry->mutex);
     struct peer *peer = find_peer(registry, id);
-    struct connection **at = peer ? find_connection(peer, session) : NULL;
-    uint32_t bytes = at ? identified_locked(registry, peer, *at, result, &lists) : 0;
+    struct registry_connection *at = find_connection(peer, session);
+    uint32_t bytes = at ? identified_locked(registry, peer, at, result, &lists) : 0;
     pthread_mutex_unlock(&registry->mutex);
     return bytes;
 }
@@ -334,9 +319,9 @@ void registry_identify_failed(struct registry *registry, struct actor_ref sessio
 {
     pthread_mutex_lock(&registry->mutex);
     struct peer *peer = find_peer(registry, id);
-    struct connection **at = peer ? find_connection(peer, session) : NULL;
+    struct registry_connection *at = find_connection(peer, session);
     if (at) {
-        (*at)->identify_error = (int16_t)error;
+        at->identify_error = (int16_t)error;
         settle_awaiters(peer);
     }
     pthread_mutex_unlock(&registry->mutex);
@@ -368,17 +353,10 @@ uint32_t registry_review(struct registry *registry, const struct peer_id *id)
     return bytes;
 }
 
-void registry_progress(struct registry *registry, struct actor_ref session, const struct peer_id *id,
-                       uint64_t rtt_ns, uint64_t bytes_in, uint64_t bytes_out)
+void registry_measured(struct registry *registry, struct registry_connection *connection, uint64_t rtt_ns)
 {
     pthread_mutex_lock(&registry->mutex);
-    struct peer *peer = find_peer(registry, id);
-    struct connection **at = peer ? find_connection(peer, session) : NULL;
-    if (at) {
-        (*at)->rtt_ns = rtt_ns;
-        (*at)->bytes_in = bytes_in;
-        (*at)->bytes_out = bytes_out;
-    }
+    connection->rtt_ns = rtt_ns;
     pthread_mutex_unlock(&registry->mutex);
 }
 
@@ -388,8 +366,8 @@ bool registry_find(struct registry *registry, struct actor_ref *session, const s
 {
     pthread_mutex_lock(&registry->mutex);
     struct peer *peer = find_peer(registry, id);
-    const struct connection *best = NULL;
-    for (const struct connection *at = peer ? peer->connections : NULL; at; at = at->next)
+    const struct registry_connection *best = NULL;
+    for (const struct registry_connection *at = peer ? peer->connections : NULL; at; at = at->next)
         if (!at->retired && (!best || (at->identified && !best->identified)))
             best = at;
     if (best)
@@ -417,7 +395,7 @@ size_t registry_peers(struct registry *registry)
 
 static size_t list_sessions(const struct peer *peer, struct actor_ref *out, size_t capacity, size_t count)
 {
-    for (const struct connection *at = peer->connections; at; at = at->next, count++)
+    for (const struct registry_connection *at = peer->connections; at; at = at->next, count++)
         if (count < capacity)
             out[count] = at->session;
     return count;
@@ -441,16 +419,16 @@ static void describe(const struct peer *peer, struct p2p_peer *out, uint64_t now
 
     memset(out, 0, sizeof(*out));
     peer_id_to_text(&peer->link.id, out->id);
-    connection_remote(peer->connections, &remote);
+    registry_remote(peer->connections, &remote);
     multiaddr_to_text(&remote, out->address, sizeof(out->address));
     out->connections = peer->connection_count;
     out->outbound = peer->connections->outbound;
-    out->identified = peer->told.agent != NULL;
-    for (const struct connection *at = peer->connections; at; at = at->next) {
+    out->identified = peer->told.texts != NULL;
+    for (const struct registry_connection *at = peer->connections; at; at = at->next) {
         if (!out->rtt_ns)
             out->rtt_ns = at->rtt_ns;
-        out->bytes_in += at->bytes_in;
-        out->bytes_out += at->bytes_out;
+        out->bytes_in += __atomic_load_n(&at->bytes_in, __ATOMIC_RELAXED);
+        out->bytes_out += __atomic_load_n(&at->bytes_out, __ATOMIC_RELAXED);
         if (now_ns > at->opened_ns && now_ns - at->opened_ns > out->since_ns)
             out->since_ns = now_ns - at->opened_ns;
     }
@@ -486,7 +464,7 @@ static int identity_locked(struct registry *registry, struct p2p_identity **out,
 
     if (!peer)
         return P2P_ERR_CALL_NOT_FOUND;
-    if (peer->told.agent)
+    if (peer->told.texts)
         return registry_told_copy(&peer->told, out, id);
     int error = identify_error(peer);
     return error ? error : P2P_ERR_CALL_AGAIN;

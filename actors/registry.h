@@ -16,31 +16,55 @@ enum registry_limits {
     REGISTRY_PROTOCOLS_BYTES_MAX = 8192,  /* kept of one peer: a whole identify message of them */
     REGISTRY_ADDRESSES_BYTES_MAX = 4096,  /* kept of one peer: some hundred addresses */
     REGISTRY_AWAITERS_MAX = 256,          /* who wait for one peer's identity */
+    REGISTRY_REMOTE_BYTES_MAX = 20,       /* of /ip6/.../tcp/... */
 };
 
 struct registry;
 
+/* Its memory is the session's, which fills in what is above the line, before
+ * registry_add(). */
 struct registry_connection {
     struct actor_ref session;
-    struct peer_id id;
-    struct multiaddr remote;
-    bool outbound;
     uint64_t opened_ns;
+    uint64_t bytes_in, bytes_out; /* atomic, relaxed: the session counts on */
+    bool outbound;
+    uint8_t remote_length;
+    uint8_t remote[REGISTRY_REMOTE_BYTES_MAX]; /* registry_remote() */
+    /* ---- the registry's, under its mutex */
+    bool identified;
+    bool retired;           /* about to end: carries nothing new */
+    int16_t identify_error; /* why it did not tell who it is; 0: it has, or may yet */
+    uint64_t rtt_ns;
+    struct registry_connection *next; /* an older one of the same peer */
+    const struct peer_id *id; /* the registry's own, which may be read from registry_add() to registry_remove();
+                               * else NULL */
 };
+
+/* More of bytes_in or bytes_out. */
+static inline void registry_count(uint64_t *count, uint64_t bytes)
+{
+    __atomic_store_n(count, *count + bytes, __ATOMIC_RELAXED);
+}
+
+/* An address of IP and TCP. */
+void registry_set_remote(struct registry_connection *connection, const struct multiaddr *remote);
+void registry_remote(const struct registry_connection *connection, struct multiaddr *out);
 
 struct registry *registry_new(struct p2p_node *node, uint64_t hash_seed);
 void registry_free(struct registry *registry);
 
-/* A secured and multiplexed connection.  Any worker.  0, P2P_ERR_CONN_LIMIT,
- * P2P_ERR_NODE_CLOSING or P2P_ERR_CALL_NOMEM: then the session closes. */
-int registry_add(struct registry *registry, const struct registry_connection *connection);
+/* A secured and multiplexed connection of this peer's.  Any worker.  0,
+ * P2P_ERR_CONN_LIMIT, P2P_ERR_NODE_CLOSING or P2P_ERR_CALL_NOMEM: then the session
+ * closes. */
+int registry_add(struct registry *registry, struct registry_connection *connection, const struct peer_id *id);
 /* `error` is why it ended, and `why` a sentence about it (may be NULL, or
  * empty).  No-op when it is not there. */
-void registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error,
+void registry_remove(struct registry *registry, struct registry_connection *connection, int error,
                      const struct p2p_error_text *why);
-/* It is about to end, or all of the peer's are (`session` NULL): it stays
- * listed, but carries nothing new.  No-op when it is not there. */
-void registry_retire(struct registry *registry, const struct actor_ref *session, const struct peer_id *id);
+/* It is about to end: it stays listed, but carries nothing new. */
+void registry_retire(struct registry *registry, struct registry_connection *connection);
+/* All of the peer's are. */
+void registry_retire_peer(struct registry *registry, const struct peer_id *id);
 /* What identify said; copied.  Wakes those who wait for it.  Returns the bytes that
  * are kept of it, of lists that others told, too, its share; 0: nothing is. */
 uint32_t registry_identified(struct registry *registry, struct actor_ref session, const struct peer_id *id,
@@ -51,9 +75,8 @@ void registry_identify_failed(struct registry *registry, struct actor_ref sessio
 /* Opens the signed record that the peer told, if that has not been done, and lets
  * go of it.  Returns the bytes that are kept then. */
 uint32_t registry_review(struct registry *registry, const struct peer_id *id);
-/* Facts for the status of a connection; cheap, called now and then. */
-void registry_progress(struct registry *registry, struct actor_ref session, const struct peer_id *id,
-                       uint64_t rtt_ns, uint64_t bytes_in, uint64_t bytes_out);
+/* The round trip was measured. */
+void registry_measured(struct registry *registry, struct registry_connection *connection, uint64_t rtt_ns);
 
 /* The session that carries a new stream to this peer: the newest identified
  * connection, else the newest.  False when it is not connected, or all its

@@ -5,22 +5,52 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Protocols as terminated strings, one after the other; as many as fit. */
-static size_t pack_protocols(char *out, const struct identify_result *result)
+static size_t pack_text(char *out, size_t length, const void *text, size_t text_length)
 {
-    size_t length = 0;
+    memcpy(out + length, text, text_length);
+    out[length + text_length] = '\0';
+    return length + text_length + 1;
+}
 
+/* Versions and protocols, of these as many as fit. */
+static size_t pack_texts(char *out, const struct identify_result *result)
+{
+    size_t length = pack_text(out, 0, result->agent_version, strlen(result->agent_version));
+
+    length = pack_text(out, length, result->protocol_version, strlen(result->protocol_version));
+    size_t end = length + REGISTRY_PROTOCOLS_BYTES_MAX;
     for (size_t i = 0; i < result->protocol_count; i++) {
         const struct wire_span *protocol = &result->protocols[i];
         if (protocol->length == 0 || memchr(protocol->data, 0, protocol->length))
             continue;
-        if (length + protocol->length + 1 > REGISTRY_PROTOCOLS_BYTES_MAX)
+        if (length + protocol->length + 1 > end)
             break;
-        memcpy(out + length, protocol->data, protocol->length);
-        length += protocol->length;
-        out[length++] = '\0';
+        length = pack_text(out, length, protocol->data, protocol->length);
     }
     return length;
+}
+
+/* The string behind that one, or NULL. */
+static const char *next_text(const struct registry_told *told, const char *text)
+{
+    const char *next = text + strlen(text) + 1;
+
+    return next < (const char *)told->texts->bytes + told->texts->length ? next : NULL;
+}
+
+static const char *agent_of(const struct registry_told *told)
+{
+    return (const char *)told->texts->bytes;
+}
+
+static const char *version_of(const struct registry_told *told)
+{
+    return next_text(told, agent_of(told));
+}
+
+static const char *first_protocol(const struct registry_told *told)
+{
+    return next_text(told, version_of(told));
 }
 
 static size_t pack_address(uint8_t *out, size_t length, const struct multiaddr *address)
@@ -76,7 +106,7 @@ static size_t pack_addresses(uint8_t *out, const struct identify_result *result,
 void registry_lists_pack(struct registry_lists *out, const struct identify_result *result,
                          const struct multiaddr *remote)
 {
-    out->protocols_bytes = pack_protocols(out->protocols, result);
+    out->texts_bytes = pack_texts(out->texts, result);
     out->addresses_bytes = pack_addresses(out->addresses, result, remote);
 }
 
@@ -152,15 +182,13 @@ int registry_told_set(struct registry_told *told, struct interns *interns, struc
                       const struct peer_id *id)
 {
     struct registry_told fresh = {
-        .agent = intern_ref(interns, result->agent_version, strlen(result->agent_version)),
-        .version = intern_ref(interns, result->protocol_version, strlen(result->protocol_version)),
-        .protocols = intern_ref(interns, lists->protocols, lists->protocols_bytes),
+        .texts = intern_ref(interns, lists->texts, lists->texts_bytes),
         .addresses = depot_take(depot, lists->addresses_bytes),
         .addresses_bytes = (uint32_t)lists->addresses_bytes,
         .key_type = key_type_of(result, id),
     };
 
-    if (!fresh.agent || !fresh.version || !fresh.protocols || !fresh.addresses || keep_record(&fresh, result) != 0) {
+    if (!fresh.texts || !fresh.addresses || keep_record(&fresh, result) != 0) {
         registry_told_clear(&fresh, interns, depot);
         return P2P_ERR_CALL_NOMEM;
     }
@@ -172,9 +200,7 @@ int registry_told_set(struct registry_told *told, struct interns *interns, struc
 
 void registry_told_clear(struct registry_told *told, struct interns *interns, struct depot *depot)
 {
-    intern_unref(interns, told->agent);
-    intern_unref(interns, told->version);
-    intern_unref(interns, told->protocols);
+    intern_unref(interns, told->texts);
     depot_give(depot, told->addresses, told->addresses_bytes);
     free(told->record);
     memset(told, 0, sizeof(*told));
@@ -187,23 +213,16 @@ static uint32_t share_of(const struct intern_blob *blob)
 
 uint32_t registry_told_bytes(const struct registry_told *told)
 {
-    return told->addresses_bytes + (told->record ? told->record_bytes : 0u) + share_of(told->agent) +
-           share_of(told->version) + share_of(told->protocols);
+    return told->addresses_bytes + (told->record ? told->record_bytes : 0u) + share_of(told->texts);
 }
 
 bool registry_told_speaks(const struct registry_told *told, const char *protocol)
 {
-    size_t length = strlen(protocol) + 1;
-    size_t offset = 0;
+    const char *at = told->texts ? first_protocol(told) : NULL;
 
-    while (told->protocols && offset < told->protocols->length) {
-        const char *at = (const char *)told->protocols->bytes + offset;
-        size_t at_length = strlen(at) + 1;
-        if (at_length == length && memcmp(at, protocol, length) == 0)
-            return true;
-        offset += at_length;
-    }
-    return false;
+    while (at && strcmp(at, protocol) != 0)
+        at = next_text(told, at);
+    return at != NULL;
 }
 
 /* ---- the copy for the application: one block, its strings at the end ---- */
@@ -240,8 +259,8 @@ static size_t count_protocols(const struct registry_told *told)
 {
     size_t count = 0;
 
-    for (uint32_t i = 0; i < told->protocols->length; i++)
-        count += told->protocols->bytes[i] == 0;
+    for (const char *at = first_protocol(told); at; at = next_text(told, at))
+        count++;
     return count;
 }
 
@@ -265,12 +284,8 @@ static void copy_lists(const struct registry_told *told, struct p2p_identity *id
     struct multiaddr address;
     size_t offset = 0;
 
-    while (offset < told->protocols->length) {
-        const char *name = (const char *)told->protocols->bytes + offset;
+    for (const char *name = first_protocol(told); name; name = next_text(told, name))
         identity->protocols[identity->protocol_count++] = put_text(block, name);
-        offset += strlen(name) + 1;
-    }
-    offset = 0;
     identity->observed_address = unpack_address(&address, told, &offset) ? put_address(block, &address) : NULL;
     while (unpack_address(&address, told, &offset))
         identity->addresses[identity->address_count++] = put_address(block, &address);
@@ -285,8 +300,7 @@ int registry_told_copy(struct registry_told *told, struct p2p_identity **out, co
     size_t addresses = count_addresses(told, &text_bytes);
     size_t protocols = count_protocols(told);
     size_t lists_bytes = (protocols + addresses) * sizeof(char *);
-    size_t bytes = sizeof(struct p2p_identity) + lists_bytes + text_bytes + told->agent->length + 1 +
-                   told->version->length + 1 + told->protocols->length + 1;
+    size_t bytes = sizeof(struct p2p_identity) + lists_bytes + text_bytes + told->texts->length;
     struct p2p_identity *identity = calloc(1, bytes);
 
     if (!identity)
@@ -295,8 +309,8 @@ int registry_told_copy(struct registry_told *told, struct p2p_identity **out, co
     identity->protocols = (char **)(identity + 1);
     identity->addresses = identity->protocols + protocols;
     peer_id_to_text(id, identity->id);
-    identity->agent_version = put_text(&block, (const char *)told->agent->bytes);
-    identity->protocol_version = put_text(&block, (const char *)told->version->bytes);
+    identity->agent_version = put_text(&block, agent_of(told));
+    identity->protocol_version = put_text(&block, version_of(told));
     copy_lists(told, identity, &block);
     identity->signed_record = told->signed_record;
     identity->signed_record_seq = told->record_seq;

@@ -9,12 +9,10 @@
 #include <assert.h>
 
 /* What a peer told of itself, as the registry keeps it: versions and protocols
- * interned, addresses packed.  Under the registry's mutex. */
+ * interned in one, addresses packed.  Under the registry's mutex. */
 
 struct registry_told {
-    struct intern_blob *agent; /* NULL: not identified yet */
-    struct intern_blob *version;
-    struct intern_blob *protocols; /* terminated strings, one after the other */
+    struct intern_blob *texts; /* agent, version, protocols, each terminated; NULL: not identified yet */
     uint8_t *addresses; /* lengths (2 bytes) and binary addresses; the observed one first, maybe empty */
     uint8_t *record; /* sealed, and not opened yet; NULL: there is none, or it was */
     uint64_t record_seq; /* of one that is valid, or not opened yet */
@@ -28,8 +26,8 @@ static_assert(IDENTIFY_DEFERRED_RECORD_BYTES_MAX <= UINT16_MAX, "record_bytes");
 
 /* Lists as they are kept. */
 struct registry_lists {
-    size_t protocols_bytes, addresses_bytes;
-    char protocols[REGISTRY_PROTOCOLS_BYTES_MAX];
+    size_t texts_bytes, addresses_bytes;
+    char texts[2 * IDENTIFY_VERSION_SIZE + REGISTRY_PROTOCOLS_BYTES_MAX];
     uint8_t addresses[REGISTRY_ADDRESSES_BYTES_MAX];
 };
 

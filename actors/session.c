@@ -17,50 +17,33 @@ struct accepted {
 
 static void set_remote(struct session *session, const struct sockaddr_storage *address)
 {
-    session->remote_family = (uint8_t)address->ss_family;
-    if (address->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+    struct sockaddr_storage plain = *address;
+    struct multiaddr remote;
 
-        memcpy(session->remote_address, &in->sin_addr, 4);
-        session->remote_port = ntohs(in->sin_port);
-    } else if (address->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-
-        memcpy(session->remote_address, &in6->sin6_addr, 16);
-        session->remote_port = ntohs(in6->sin6_port);
-    }
+    if (plain.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)&plain)->sin6_scope_id = 0;
+    if (multiaddr_from_sockaddr(&remote, (const struct sockaddr *)&plain) == 0)
+        registry_set_remote(&session->entry, &remote);
 }
 
-void session_remote(const struct session *session, struct multiaddr *out)
+const struct peer_id *session_peer(const struct session *session)
 {
-    struct sockaddr_storage address = {0};
+    static const struct peer_id none;
 
-    address.ss_family = session->remote_family;
-    if (session->remote_family == AF_INET) {
-        struct sockaddr_in *in = (struct sockaddr_in *)&address;
-
-        memcpy(&in->sin_addr, session->remote_address, 4);
-        in->sin_port = htons(session->remote_port);
-    } else {
-        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address;
-
-        address.ss_family = AF_INET6;
-        memcpy(&in6->sin6_addr, session->remote_address, 16);
-        in6->sin6_port = htons(session->remote_port);
-    }
-    if (multiaddr_from_sockaddr(out, (const struct sockaddr *)&address) != 0)
-        out->length = 0;
+    if (session->entry.id != NULL)
+        return session->entry.id;
+    return session->handshake != NULL ? &session->handshake->peer : &none;
 }
 
 struct actor_context session_context(struct session *session)
 {
-    return actor_context_of(session->local->worker, session->self);
+    return actor_context_of(session->local->worker, session->entry.session);
 }
 
 void session_wake(struct session *session)
 {
     if ((session->flags & SESSION_PUMPING) == 0)
-        actor_wake(session->local->worker, session->self);
+        actor_wake(session->local->worker, session->entry.session);
 }
 
 static void count(struct session *session, enum node_counter counter, int64_t delta)
@@ -95,10 +78,10 @@ static int on_init(struct actor_context *context, void *state, const void *argum
 
     session->node = node_of(context);
     session->local = worker_local(context->worker);
-    session->self = context->self;
+    session->entry.session = context->self;
     session->socket = -1;
     session->last_recv_ns = context->now_ns;
-    session->opened_ns = context->now_ns;
+    session->entry.opened_ns = context->now_ns;
     if (accepted == NULL) {
         join_worker(session);
         return 0; /* dialled: the first message says where */
@@ -115,7 +98,7 @@ static int on_init(struct actor_context *context, void *state, const void *argum
     session->phase = SESSION_SECURING;
     count(session, NODE_SESSIONS_LIVE, 1);
     session->flags |= SESSION_MULTISHOT;
-    driver_receive(session->local->driver, session->socket, session->self);
+    driver_receive(session->local->driver, session->socket, session->entry.session);
     actor_deadline(context, session->handshake->deadline_ns);
     return 0;
 }
@@ -192,7 +175,7 @@ static void on_dial(struct actor_context *context, struct session *session, stru
     session->handshake->dialer = message->from;
     session->handshake->dial_request = message->request_id;
     session->socket = driver_connect(session->local->driver, (const struct sockaddr *)&dial.address,
-                                     dial.address_length, session->self);
+                                     dial.address_length, session->entry.session);
     if (session->socket < 0) {
         session_end(session, session->socket == -ENOMEM || session->socket == -EMFILE || session->socket == -ENFILE
                                  ? P2P_ERR_CONN_LIMIT : P2P_ERR_CONN_UNREACHABLE);
@@ -228,7 +211,7 @@ static void on_connected(struct actor_context *context, struct session *session,
     session->handshake->tcp_connected = true;
     session->last_recv_ns = context->now_ns;
     session->flags |= SESSION_MULTISHOT;
-    driver_receive(session->local->driver, session->socket, session->self);
+    driver_receive(session->local->driver, session->socket, session->entry.session);
 }
 
 /* ---- The end ------------------------------------------------------------ */
@@ -269,13 +252,13 @@ static void log_end(struct session *session, int error)
 
     if (!log_enabled(session->node->scope, LOG_LEVEL_DEBUG))
         return;
-    peer_id_to_short(&session->peer, peer); /* "" before the handshake has told it */
-    session_remote(session, &remote);
+    peer_id_to_short(session_peer(session), peer); /* "" before the handshake has told it */
+    registry_remote(&session->entry, &remote);
     if (multiaddr_to_text(&remote, text, sizeof(text)) < 0)
         text[0] = '\0';
     LOG(&context, LOG_LEVEL_DEBUG, "connection_closed", "peer=%s address=%s reason=%s bytes_in=%llu bytes_out=%llu",
-        peer, text, p2p_error_name(error), (unsigned long long)session->bytes_in,
-        (unsigned long long)session->bytes_out);
+        peer, text, p2p_error_name(error), (unsigned long long)session->entry.bytes_in,
+        (unsigned long long)session->entry.bytes_out);
 }
 
 static void release_counts(struct session *session)
@@ -317,7 +300,7 @@ void session_end(struct session *session, int error)
     session_identify_free(session);
     explain_end(session, &why);
     if (session->flags & SESSION_REGISTERED)
-        registry_remove(session->node->registry, session->self, &session->peer, error, &why);
+        registry_remove(session->node->registry, &session->entry, error, &why);
     session->told_bytes = 0;
     session_count_memory(session);
     release_counts(session);
@@ -340,7 +323,7 @@ void session_close(struct session *session, int error, uint32_t code)
         return;
     }
     session->phase = SESSION_CLOSING;
-    registry_retire(session->node->registry, &session->self, &session->peer);
+    registry_retire(session->node->registry, &session->entry);
     session->close_code = code;
     session->deadline_ns = session_now(session) + NODE_CLOSE_FLUSH_NS;
     session_stop_writing(session);
@@ -422,7 +405,7 @@ static uint64_t keep_alive_deadline(const struct session *session)
         return UINT64_MAX;
     if (asked_ns != 0)
         return (asked_ns > session->last_recv_ns ? asked_ns : session->last_recv_ns) + NODE_PONG_NS_MAX;
-    /* Also while the peer is heard: the round trip changes, and with the pong goes what the registry tells. */
+    /* Also while the peer is heard: the round trip changes. */
     return beat(session, earliest(session->last_recv_ns + interval_ns, session->pinged_ns + 2 * interval_ns),
                 interval_ns / KEEP_ALIVE_BEATS);
 }
@@ -473,7 +456,7 @@ static void check_bulk(struct session *session, uint64_t now_ns)
 /* What the peer told of itself is looked into when connections no longer come in. */
 static uint64_t review_deadline(const struct session *session)
 {
-    return session->flags & SESSION_UNREVIEWED ? session->opened_ns + SESSION_REVIEW_NS : UINT64_MAX;
+    return session->flags & SESSION_UNREVIEWED ? session->entry.opened_ns + SESSION_REVIEW_NS : UINT64_MAX;
 }
 
 static void review(struct session *session, uint64_t now_ns)
@@ -481,7 +464,7 @@ static void review(struct session *session, uint64_t now_ns)
     if (now_ns < review_deadline(session))
         return;
     session->flags &= ~(uint32_t)SESSION_UNREVIEWED;
-    session->told_bytes = registry_review(session->node->registry, &session->peer);
+    session->told_bytes = registry_review(session->node->registry, session_peer(session));
     local_reviewed(session->local, session == session->local->sessions);
 }
 
@@ -741,7 +724,7 @@ static void pump(struct actor_context *context, void *state)
     session_count_memory(session);
     session->turn_bytes = 0;
     if (session->ready != NULL)
-        actor_wake(context->worker, session->self);
+        actor_wake(context->worker, session->entry.session);
     set_deadline(context, session);
 }
 
@@ -755,4 +738,4 @@ const struct actor_class session_class = {
     .fini = on_fini,
 };
 
-_Static_assert(sizeof(struct session) <= 544, "user memory of an idle connection");
+_Static_assert(sizeof(struct session) <= 536, "user memory of an idle connection");

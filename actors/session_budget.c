@@ -154,14 +154,14 @@ void session_heaviest(struct actor_context *context, struct actor_ref *session, 
         if (at->node->scope != context->scope || at->counted_bytes == 0)
             continue;
         if (most == NULL || at->counted_bytes > most->counted_bytes ||
-            (at->counted_bytes == most->counted_bytes && at->opened_ns > most->opened_ns))
+            (at->counted_bytes == most->counted_bytes && at->entry.opened_ns > most->entry.opened_ns))
             most = at;
     }
     if (most == NULL)
         return;
-    *session = most->self;
+    *session = most->entry.session;
     *bytes = most->counted_bytes;
-    *opened_ns = most->opened_ns;
+    *opened_ns = most->entry.opened_ns;
 }
 
 static void log_shed(struct session *session)
@@ -171,7 +171,7 @@ static void log_shed(struct session *session)
 
     if (!log_enabled(session->node->scope, LOG_LEVEL_WARN))
         return;
-    peer_id_to_short(&session->peer, peer);
+    peer_id_to_short(session_peer(session), peer);
     LOG(&context, LOG_LEVEL_WARN, "connection_shed", "limit=memory peer=%s held=%llu streams=%u max=%llu", peer,
         (unsigned long long)session->counted_bytes, session->stream_count,
         (unsigned long long)session->node->memory->max_bytes);

@@ -176,16 +176,18 @@ static void answer_dialer(struct session *session)
     handshake->dialer = (struct actor_ref){0};
 }
 
-static void log_open(struct session *session, const struct multiaddr *remote)
+static void log_open(struct session *session)
 {
     struct actor_context context = session_context(session);
     char peer[PEER_ID_SHORT_SIZE];
     char text[MULTIADDR_TEXT_SIZE];
+    struct multiaddr remote;
 
     if (!log_enabled(session->node->scope, LOG_LEVEL_DEBUG))
         return;
-    peer_id_to_short(&session->peer, peer);
-    if (multiaddr_to_text(remote, text, sizeof(text)) < 0)
+    peer_id_to_short(session_peer(session), peer);
+    registry_remote(&session->entry, &remote);
+    if (multiaddr_to_text(&remote, text, sizeof(text)) < 0)
         text[0] = '\0';
     LOG(&context, LOG_LEVEL_DEBUG, "connection_open", "peer=%s address=%s direction=%s", peer, text,
         is_initiator(session) ? "out" : "in");
@@ -194,13 +196,12 @@ static void log_open(struct session *session, const struct multiaddr *remote)
 /* Secured and multiplexed: the connection is one. */
 static int open_connection(struct session *session)
 {
-    struct registry_connection entry = {.session = session->self, .id = session->peer,
-                                        .outbound = is_initiator(session), .opened_ns = session_now(session)};
     int error;
 
     session->flags |= SESSION_MUXER | SESSION_MUXER_AGREED;
-    session_remote(session, &entry.remote);
-    error = registry_add(session->node->registry, &entry);
+    session->entry.outbound = is_initiator(session);
+    session->entry.opened_ns = session_now(session);
+    error = registry_add(session->node->registry, &session->entry, &session->handshake->peer);
     if (error != 0)
         return error;
     session->flags |= SESSION_REGISTERED | SESSION_UNREVIEWED;
@@ -210,7 +211,7 @@ static int open_connection(struct session *session)
     session->flags &= ~(uint32_t)SESSION_COUNTED_HANDSHAKE;
     scope_count(session->node->scope, session->local->worker,
                 is_initiator(session) ? NODE_CONNECTIONS_OUT : NODE_CONNECTIONS_IN, 1);
-    log_open(session, &entry.remote);
+    log_open(session);
     PROBE_HANDSHAKE(session->socket, 0);
     answer_dialer(session);
     session_measure(session);
@@ -239,18 +240,18 @@ static int secured(struct session *session)
     const char *muxer = NULL;
 
     if (handshake->noise != NULL) {
-        session->peer = *noise_handshake_remote_id(handshake->noise);
+        handshake->peer = *noise_handshake_remote_id(handshake->noise);
         muxer = noise_handshake_muxer(handshake->noise);
         noise_handshake_split(handshake->noise, &session->keys);
         noise_handshake_free(handshake->noise);
         handshake->noise = NULL;
     } else {
-        session->peer = *plaintext_remote_id(handshake->plaintext);
+        handshake->peer = *plaintext_remote_id(handshake->plaintext);
         plaintext_free(handshake->plaintext);
         handshake->plaintext = NULL;
     }
     /* A connection to ourselves is of no use to anybody. */
-    if (peer_id_equal(&session->peer, &session->node->id))
+    if (peer_id_equal(&handshake->peer, &session->node->id))
         return P2P_ERR_CONN_PEER_ID;
     session->flags |= SESSION_SECURE;
     return muxer != NULL ? open_connection(session) : begin_muxing(session);

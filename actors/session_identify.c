@@ -36,7 +36,7 @@ static int encode(struct session *session, uint8_t *out, size_t capacity, size_t
 
     if (addrs == NULL)
         return P2P_ERR_CALL_NOMEM;
-    session_remote(session, &remote);
+    registry_remote(&session->entry, &remote);
     info.public_key = (struct wire_span){key->bytes, key->length};
     info.addrs = addrs;
     count = node_announce(node, addrs, NODE_ANNOUNCE_ADDRESSES_MAX, &remote);
@@ -192,8 +192,8 @@ struct p2p_stream *session_stream_new(struct session *session, const char *name,
         return NULL;
     }
     stream->flags |= STREAM_INLINE | STREAM_OUTBOUND;
-    stream->session_ref = session->self;
-    stream->peer = session->peer;
+    stream->session_ref = session->entry.session;
+    stream->peer = *session_peer(session);
     stream->callbacks = *callbacks;
     stream->user = user;
     return stream;
@@ -211,10 +211,11 @@ void session_identify_begin(struct session *session)
     if (stream == NULL) {
         if (asked != NULL)
             told_free(asked);
-        registry_identify_failed(session->node->registry, session->self, &session->peer, P2P_ERR_CALL_NOMEM);
+        registry_identify_failed(session->node->registry, session->entry.session, session_peer(session),
+                                 P2P_ERR_CALL_NOMEM);
         return;
     }
-    asked->connection = session->self;
+    asked->connection = session->entry.session;
     stream->flags |= STREAM_TIMED;
     session->identify = asked;
     session_open_stream(session, stream);
@@ -243,7 +244,7 @@ void session_identify_push(struct session *session)
 {
     struct p2p_stream *stream;
 
-    if (!registry_speaks(session->node->registry, &session->peer, IDENTIFY_PUSH_PROTOCOL))
+    if (!registry_speaks(session->node->registry, session_peer(session), IDENTIFY_PUSH_PROTOCOL))
         return;
     stream = session_stream_new(session, IDENTIFY_PUSH_PROTOCOL, &push_callbacks, NULL);
     if (stream != NULL)

@@ -211,7 +211,7 @@ static void judge(struct session *session, int error)
     session->flags |= SESSION_GOAWAY_SENT;
     session->phase = SESSION_CLOSING;
     if (session->flags & SESSION_REGISTERED)
-        registry_retire(session->node->registry, &session->self, &session->peer);
+        registry_retire(session->node->registry, &session->entry);
     session->deadline_ns = session_now(session) + NODE_CLOSE_FLUSH_NS;
     session_stop_writing(session);
 }
@@ -277,7 +277,7 @@ void session_received(struct session *session, struct message *message)
         received_nothing(session, result);
         return;
     }
-    session->bytes_in += bytes;
+    registry_count(&session->entry.bytes_in, bytes);
     session->flags &= ~(uint32_t)SESSION_SLOW;
     if (session_now(session) - session->last_recv_ns >= IO_SLOW_NS)
         session->flags |= SESSION_SLOW;
@@ -368,12 +368,12 @@ static struct buffer *bulk_buffer(struct session *session)
 static void settle_receive(struct session *session)
 {
     struct actor_context context = session_context(session);
-    struct message settled = {.type = SESSION_MSG_SETTLED, .kind = MESSAGE_CONTROL, .to = session->self};
+    struct message settled = {.type = SESSION_MSG_SETTLED, .kind = MESSAGE_CONTROL, .to = session->entry.session};
 
     if (session->flags & SESSION_SETTLING)
         return;
     if (!driver_receive_idle(session->local->driver, session->socket)) {
-        actor_wake(session->local->worker, session->self); /* look again in the next turn */
+        actor_wake(session->local->worker, session->entry.session); /* look again in the next turn */
         return;
     }
     session->flags |= SESSION_SETTLING;
@@ -410,14 +410,14 @@ void session_receive_mode(struct session *session)
     if (buffer == NULL) {
         session->flags &= ~(uint32_t)SESSION_BULK;
         session->flags |= SESSION_MULTISHOT;
-        driver_receive(session->local->driver, session->socket, session->self);
+        driver_receive(session->local->driver, session->socket, session->entry.session);
         return;
     }
     session->flags |= SESSION_RECEIVING_INTO;
     session->flags &= ~(uint32_t)SESSION_RECEIVING_LITTLE;
     if (buffer->capacity < BUFFER_LARGE_BYTES)
         session->flags |= SESSION_RECEIVING_LITTLE;
-    driver_receive_into(session->local->driver, session->socket, session->self, buffer, buffer->end);
+    driver_receive_into(session->local->driver, session->socket, session->entry.session, buffer, buffer->end);
 }
 
 /* ---- Out ----------------------------------------------------------------- */
@@ -631,7 +631,7 @@ void session_flush(struct session *session)
     session->flags |= SESSION_SENDING;
     session->stall_since_ns = session_now(session);
     session->stall_look_ns = session->stall_since_ns + NODE_STALL_LOOK_NS;
-    driver_send(session->local->driver, session->socket, session->self, buffer_ref(session->sending),
+    driver_send(session->local->driver, session->socket, session->entry.session, buffer_ref(session->sending),
                 session->sending->begin, session->sending->end - session->sending->begin);
 }
 
@@ -644,7 +644,7 @@ void session_sent(struct session *session, struct message *message)
         session_end(session, P2P_ERR_CONN_RESET);
         return;
     }
-    session->bytes_out += (uint64_t)result;
+    registry_count(&session->entry.bytes_out, (uint64_t)result);
     scope_count(session->node->scope, session->local->worker, NODE_BYTES_OUT, result);
     session->sending->begin += (uint32_t)result;
     if (session->sending->begin == session->sending->end) {

@@ -2,6 +2,7 @@
 #define ACTORS_SESSION_STATE_H
 
 #include "actors/local.h"
+#include "actors/registry.h"
 #include "actors/session.h"
 #include "actors/stream.h"
 #include "crypto/noise.h"
@@ -70,6 +71,7 @@ struct session_handshake {
     uint32_t dial_request;
     uint64_t deadline_ns;
     struct peer_id expected;
+    struct peer_id peer;            /* who it is, once it is secure */
     bool select_done;               /* the security protocol is agreed, or the muxer */
     bool tcp_connected;
     bool refused;                   /* a proposal, by us: the peer has a `na` to read */
@@ -80,7 +82,6 @@ struct session {
     struct noise_keys keys;
     struct p2p_node *node;
     struct local *local;
-    struct actor_ref self;
     struct session_handshake *handshake;
     struct buffer *record;          /* bytes [begin, end): a record that is cut, or the bulk buffer */
     struct buffer *sending;         /* bytes [begin, end) are still to be sent */
@@ -98,24 +99,19 @@ struct session {
     uint16_t pending_count;
     uint32_t close_code;
     int16_t error;                  /* why it ends */
-    uint16_t remote_port;
-    uint8_t remote_family;
     uint8_t phase;
-    uint8_t remote_address[16];
     uint32_t told_bytes;            /* that the registry keeps of what the peer told here */
     uint64_t held_bytes;            /* received and unread, all streams */
     uint64_t queued_bytes;          /* in the streams' send queues */
     uint64_t counted_bytes;         /* in the node's memory */
-    uint64_t bytes_in, bytes_out;
     uint64_t deadline_ns;           /* of the phase (closing, draining) */
     uint64_t last_recv_ns;
     uint64_t pinged_ns;             /* when we last measured the round trip */
     uint64_t stall_since_ns;        /* when the send in flight was last seen to make progress, or began */
     uint64_t stall_look_ns;         /* when to look again */
     uint64_t stall_acknowledged;    /* what the peer had taken at the last look */
-    uint64_t opened_ns;
     struct session *next, *previous; /* of the worker's, local->sessions */
-    struct peer_id peer;
+    struct registry_connection entry;
 };
 
 /* session.c */
@@ -124,7 +120,8 @@ void session_end(struct session *session, int error);
 /* Ends it in order: streams take no more, what is queued goes out, then a GoAway
  * with `code` and the FIN; then streams fail with `error`. */
 void session_close(struct session *session, int error, uint32_t code);
-void session_remote(const struct session *session, struct multiaddr *out);
+/* Of length 0 as long as it is not secure, and after the end. */
+const struct peer_id *session_peer(const struct session *session);
 /* A yamux ping: the round trip, and whether the peer is there. */
 void session_measure(struct session *session);
 /* Actor calls from outside a handler (a public call on the worker). */

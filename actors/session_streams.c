@@ -354,7 +354,7 @@ static void guess_protocol(struct session *session, struct p2p_stream *stream)
         return;
     }
     for (uint16_t i = 0; i < stream->name_count && stream->guess == stream->name_count; i++) {
-        if (registry_speaks(session->node->registry, &session->peer, names[i]))
+        if (registry_speaks(session->node->registry, session_peer(session), names[i]))
             stream->guess = i;
     }
 }
@@ -426,8 +426,8 @@ static void on_open(struct session *session, uint32_t id)
             stream_unref(stream);
         return;
     }
-    stream->session_ref = session->self;
-    stream->peer = session->peer;
+    stream->session_ref = session->entry.session;
+    stream->peer = *session_peer(session);
     attach(session, stream);
     count(session, NODE_STREAMS_IN, 1);
     PROBE_STREAM_OPEN(session->socket, id);
@@ -647,12 +647,11 @@ static void on_event(struct session *session, const struct yamux_event *event, s
         on_reset(session, stream, event->code);
         break;
     case YAMUX_EVENT_PONG:
-        registry_progress(session->node->registry, session->self, &session->peer, event->rtt_ns, session->bytes_in,
-                          session->bytes_out);
+        registry_measured(session->node->registry, &session->entry, event->rtt_ns);
         break;
     case YAMUX_EVENT_GOAWAY:
         session->flags |= SESSION_PEER_GONE;
-        registry_retire(session->node->registry, &session->self, &session->peer);
+        registry_retire(session->node->registry, &session->entry);
         if (session->error == 0)
             session->error = event->code == 0 ? P2P_ERR_CONN_CLOSED : P2P_ERR_CONN_GOAWAY;
         break;

@@ -304,7 +304,7 @@ struct p2p_peer {
     bool identified;
     uint64_t rtt_ns;      /* 0: not known yet */
     uint64_t since_ns;    /* age of its oldest connection */
-    uint64_t bytes_in, bytes_out; /* of its live connections, on the wire; a minute old at most */
+    uint64_t bytes_in, bytes_out; /* of its live connections, on the wire */
 };
 
 /* How many peers we are connected to. */

@@ -175,12 +175,12 @@ void sim_ends_got(struct sim_node *node, uint64_t wire, uint64_t bytes)
 
 /* ---- why it ended ---------------------------------------------------------------- */
 
-void __real_registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error,
+void __real_registry_remove(struct registry *registry, struct registry_connection *connection, int error,
                             const struct p2p_error_text *why);
-void __wrap_registry_remove(struct registry *registry, struct actor_ref session, const struct peer_id *id, int error,
+void __wrap_registry_remove(struct registry *registry, struct registry_connection *connection, int error,
                             const struct p2p_error_text *why);
 
-void __wrap_registry_remove(struct registry *registry, struct actor_ref ref, const struct peer_id *id, int error,
+void __wrap_registry_remove(struct registry *registry, struct registry_connection *connection, int error,
                             const struct p2p_error_text *why)
 {
     struct sim *sim = sim_current;
@@ -188,7 +188,7 @@ void __wrap_registry_remove(struct registry *registry, struct actor_ref ref, con
     struct session *session = sim && worker ? ((struct local *)worker->local)->sessions : NULL;
     struct end end = {.error = error};
 
-    while (session && !actor_ref_equal(session->self, ref))
+    while (session && &session->entry != connection)
         session = session->next;
     if (session) {
         end.connection = connection_of(session);
@@ -199,7 +199,7 @@ void __wrap_registry_remove(struct registry *registry, struct actor_ref ref, con
         sim_fail(sim, end.node, "one reason", "a connection ended without one");
     if (end.node && end.connection)
         note_end(sim, &end);
-    __real_registry_remove(registry, ref, id, error, why);
+    __real_registry_remove(registry, connection, error, why);
 }
 
 /* NOLINTEND(bugprone-reserved-identifier) */

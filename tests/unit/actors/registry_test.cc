@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,7 @@ struct RegistryTest : testing::Test {
     int error = 0;
     struct p2p_node node = {};
     struct registry *registry = nullptr;
+    std::map<uint32_t, struct registry_connection> connections; /* by the session's number */
 
     void SetUp() override
     {
@@ -82,19 +84,20 @@ struct RegistryTest : testing::Test {
 
     int add(unsigned peer, uint32_t number, bool outbound = false, uint64_t opened_ns = 1000)
     {
-        struct registry_connection connection = {};
+        struct registry_connection &connection = connections[number];
+        struct multiaddr remote = address_of("/ip4/127.0.0.1/tcp/" + std::to_string(number % 60000 + 1));
+        struct peer_id id = id_of(peer);
+        connection = {};
         connection.session = session(number);
-        connection.id = id_of(peer);
-        connection.remote = address_of("/ip4/127.0.0.1/tcp/" + std::to_string(number % 60000 + 1));
+        registry_set_remote(&connection, &remote);
         connection.outbound = outbound;
         connection.opened_ns = opened_ns;
-        return registry_add(registry, &connection);
+        return registry_add(registry, &connection, &id);
     }
 
-    void remove(unsigned peer, uint32_t number, int why = P2P_ERR_CONN_CLOSED)
+    void remove(uint32_t number, int why = P2P_ERR_CONN_CLOSED)
     {
-        struct peer_id id = id_of(peer);
-        registry_remove(registry, session(number), &id, why, nullptr);
+        registry_remove(registry, &connections[number], why, nullptr);
     }
 
     uint32_t identified(unsigned peer, uint32_t number, const Told &told)
@@ -132,10 +135,10 @@ TEST_F(RegistryTest, TellsOfAPeersFirstAndLastConnectionOnly)
     EXPECT_EQ(event.type, P2P_EVENT_PEER_CONNECTED);
     EXPECT_STREQ(event.id, text);
     EXPECT_EQ(next().type, P2P_EVENT_NONE);
-    remove(1, 10);
-    remove(1, 10);
+    remove(10);
+    remove(10);
     EXPECT_EQ(next().type, P2P_EVENT_NONE);
-    remove(1, 11, P2P_ERR_CONN_RESET);
+    remove(11, P2P_ERR_CONN_RESET);
     event = next();
     EXPECT_EQ(event.type, P2P_EVENT_PEER_DISCONNECTED);
     EXPECT_EQ(event.error, P2P_ERR_CONN_RESET);
@@ -156,7 +159,7 @@ TEST_F(RegistryTest, PrefersTheNewestIdentifiedConnection)
     EXPECT_EQ(find(1), 10u);
     identified(1, 12, told);
     EXPECT_EQ(find(1), 12u);
-    remove(1, 12);
+    remove(12);
     EXPECT_EQ(find(1), 10u);
 }
 
@@ -169,9 +172,9 @@ TEST_F(RegistryTest, AConnectionAboutToEndCarriesNothingNew)
     registry_identified(registry, first, &id, &told.result);
     add(1, 11);
     EXPECT_EQ(find(1), 10u);
-    registry_retire(registry, &first, &id);
+    registry_retire(registry, &connections[10]);
     EXPECT_EQ(find(1), 11u);
-    registry_retire(registry, nullptr, &id);
+    registry_retire_peer(registry, &id);
     EXPECT_EQ(find(1), 0u);
     EXPECT_EQ(registry_sessions(registry, nullptr, 0, &id), 2u);
     add(1, 12);
@@ -324,7 +327,7 @@ TEST_F(RecordTest, IsOpenedWhenItIsReviewed)
     EXPECT_EQ(young, reviewed + record.size());
     EXPECT_EQ(registry_review(registry, &id), reviewed);
     EXPECT_TRUE(valid());
-    remove(1, 10);
+    remove(10);
     EXPECT_EQ(registry_review(registry, &id), 0u);
 }
 
@@ -411,7 +414,7 @@ TEST_F(RegistryTest, RefusesMoreConnectionsOfOnePeerThanItsBound)
         ASSERT_EQ(add(1, i + 1), 0);
     EXPECT_EQ(add(1, 1000), P2P_ERR_CONN_LIMIT);
     EXPECT_EQ(add(2, 1001), 0);
-    remove(1, 5);
+    remove(5);
     EXPECT_EQ(add(1, 1002), 0);
 }
 
@@ -430,8 +433,11 @@ TEST_F(RegistryTest, ListsPeersInTheOrderTheyCame)
         add(i, i + 1, i == 1, 1000 * (i + 1));
     add(0, 9, true, 9000);
     struct peer_id first = id_of(0);
-    registry_progress(registry, session(9), &first, 5, 100, 200);
-    registry_progress(registry, session(1), &first, 7, 10, 20);
+    for (auto [number, times] : {std::pair(9u, 10u), std::pair(1u, 1u)}) {
+        registry_measured(registry, &connections[number], 5 + 2 * (number == 1));
+        registry_count(&connections[number].bytes_in, 10 * times);
+        registry_count(&connections[number].bytes_out, 20 * times);
+    }
     EXPECT_EQ(registry_list(registry, peers, 2, 10000), 3u);
     char text[PEER_ID_TEXT_SIZE];
     peer_id_to_text(&first, text);
@@ -484,7 +490,7 @@ TEST_F(RegistryTest, TellsThoseWhoWaitThatThePeerHasGone)
     add(1, 10);
     struct waiter *waiter = waiter_new(&node, WAITER_BLOCKING, 0);
     registry_await_identity(registry, waiter, &id);
-    remove(1, 10);
+    remove(10);
     EXPECT_EQ(waiter_wait(waiter, 0), P2P_ERR_CALL_NOT_FOUND);
     waiter_done(waiter);
 }
@@ -499,7 +505,7 @@ TEST_F(RegistryTest, TellsThoseWhoWaitThatNobodyWillTell)
     registry_await_identity(registry, waiter, &id);
     registry_identify_failed(registry, session(10), &id, P2P_ERR_STREAM_REFUSED);
     EXPECT_EQ(registry_identity(registry, &identity, &id), P2P_ERR_CALL_AGAIN) << "the other connection may";
-    remove(1, 11);
+    remove(11);
     EXPECT_EQ(waiter_wait(waiter, 0), P2P_ERR_STREAM_REFUSED);
     waiter_done(waiter);
     EXPECT_EQ(registry_identity(registry, &identity, &id), P2P_ERR_STREAM_REFUSED);

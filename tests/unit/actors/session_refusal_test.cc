@@ -23,26 +23,25 @@ public:
     Crowd(Node &node, Node &peer) : registry_(node.node->registry)
     {
         EXPECT_EQ(peer_id_from_text(&id_, peer.id().data(), peer.id().size()), 0);
-        for (uint32_t i = 1; i <= REGISTRY_PEER_CONNECTIONS_MAX; i++) {
-            struct registry_connection entry = {};
-            entry.session = {i, UINT32_MAX};
-            entry.id = id_;
-            EXPECT_EQ(registry_add(registry_, &entry), 0);
+        for (uint32_t i = 0; i < REGISTRY_PEER_CONNECTIONS_MAX; i++) {
+            entries_[i].session = {i + 1, UINT32_MAX};
+            EXPECT_EQ(registry_add(registry_, &entries_[i], &id_), 0);
         }
     }
 
     ~Crowd()
     {
         struct p2p_error_text why = {};
-        for (uint32_t i = 1; i <= REGISTRY_PEER_CONNECTIONS_MAX; i++)
-            registry_remove(registry_, {i, UINT32_MAX}, &id_, P2P_ERR_CONN_CLOSED, &why);
+        for (struct registry_connection &entry : entries_)
+            registry_remove(registry_, &entry, P2P_ERR_CONN_CLOSED, &why);
     }
 
-    void retire() { registry_retire(registry_, nullptr, &id_); }
+    void retire() { registry_retire_peer(registry_, &id_); }
 
 private:
     struct registry *registry_;
     struct peer_id id_;
+    struct registry_connection entries_[REGISTRY_PEER_CONNECTIONS_MAX] = {};
 };
 
 TEST_P(RefusalTest, AConnectionMoreThanAPeerMayHaveIsSentAway)
