@@ -18,6 +18,7 @@ struct cache {
 };
 
 void cache_init(struct cache *cache, size_t object_bytes, uint32_t count_max);
+/* All it keeps goes back to the heap; it may be used again. */
 void cache_fini(struct cache *cache);
 /* Zeroed; NULL when memory is out. */
 void *cache_new(struct cache *cache);

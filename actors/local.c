@@ -41,6 +41,14 @@ void *local_new(struct worker *worker, void *argument)
     return local;
 }
 
+static void drain_caches(struct local *local)
+{
+    cache_fini(&local->streams);
+    cache_fini(&local->slices);
+    cache_fini(&local->buffers);
+    cache_fini(&local->negotiations);
+}
+
 void local_free(struct worker *worker, void *argument)
 {
     struct local *local = argument;
@@ -48,10 +56,7 @@ void local_free(struct worker *worker, void *argument)
     (void)worker;
     if (local == NULL)
         return;
-    cache_fini(&local->streams);
-    cache_fini(&local->slices);
-    cache_fini(&local->buffers);
-    cache_fini(&local->negotiations);
+    drain_caches(local);
     free_crypto(local);
     free(local);
 }
@@ -69,6 +74,7 @@ void local_reviewed(struct local *local, bool youngest)
     if (!youngest || local->handshakes != NULL || local->reviewed < LOCAL_TRIM_CONNECTIONS)
         return;
     local->reviewed = 0;
+    drain_caches(local); /* what they keep lies among what handshakes gave back, some on each page */
 #ifdef __GLIBC__
     (void)malloc_trim(0); /* else the heap does as it does */
 #endif
