@@ -1,6 +1,6 @@
 #include "actors/local.h"
 
-#include "actors/session.h"
+#include "actors/session_state.h"
 #include "actors/stream.h"
 #include "crypto/aead.h"
 #include "crypto/verified.h"
@@ -38,6 +38,7 @@ void *local_new(struct worker *worker, void *argument)
     cache_init(&local->slices, sizeof(struct slice), LOCAL_SLICES_KEPT);
     cache_init(&local->buffers, sizeof(struct p2p_buffer), LOCAL_BUFFERS_KEPT);
     cache_init(&local->negotiations, sizeof(struct multistream), LOCAL_NEGOTIATIONS_KEPT);
+    cache_init(&local->busy, sizeof(struct session_busy), LOCAL_BUSY_KEPT);
     return local;
 }
 
@@ -47,6 +48,7 @@ static void drain_caches(struct local *local)
     cache_fini(&local->slices);
     cache_fini(&local->buffers);
     cache_fini(&local->negotiations);
+    cache_fini(&local->busy);
 }
 
 void local_free(struct worker *worker, void *argument)

@@ -19,6 +19,7 @@ enum local_limits {
     LOCAL_SLICES_KEPT = 16384,  /* idle queue entries; 0.5 MiB */
     LOCAL_BUFFERS_KEPT = 1024,  /* idle handles of lent buffers */
     LOCAL_NEGOTIATIONS_KEPT = 512,
+    LOCAL_BUSY_KEPT = 1024,     /* of connections without streams */
     LOCAL_TRIM_CONNECTIONS = 128, /* that leave a megabyte of holes; fewer are not worth a walk over the heap */
 };
 
@@ -32,6 +33,7 @@ struct local {
     struct cache slices;
     struct cache buffers;
     struct cache negotiations;
+    struct cache busy;          /* struct session_busy */
     struct session *sessions;   /* of this worker, all nodes */
     struct session_handshake *handshakes; /* under way on this worker */
     size_t handshake_count;

@@ -79,6 +79,7 @@ static int on_init(struct actor_context *context, void *state, const void *argum
     session->node = node_of(context);
     session->local = worker_local(context->worker);
     session->entry.session = context->self;
+    session_be_idle(session);
     session->socket = -1;
     session->last_recv_ns = context->now_ns;
     session->entry.opened_ns = context->now_ns;
@@ -343,6 +344,7 @@ static void on_fini(struct actor_context *context, void *state)
     session->flags &= ~(uint32_t)SESSION_RECEIVING_INTO;
     session_count_memory(session);
     leave_worker(session);
+    session_be_idle(session);
     yamux_fini(&session->yamux);
     noise_keys_wipe(&session->keys);
 }
@@ -708,8 +710,8 @@ static void pump(struct actor_context *context, void *state)
         session_run_ready(session);
         if (session->phase != SESSION_DEAD)
             session_flush(session);
-    } while (session->ready != NULL && ++rounds < PUMP_ROUNDS_MAX);
-    if (session->pending != NULL) { /* farewells that were said have made room */
+    } while (session->busy->ready != NULL && ++rounds < PUMP_ROUNDS_MAX);
+    if (session->busy->pending != NULL) { /* farewells that were said have made room */
         session_retry_pending(session);
         session_flush(session);
     }
@@ -723,9 +725,10 @@ static void pump(struct actor_context *context, void *state)
     session_receive_mode(session);
     session_count_memory(session);
     session->turn_bytes = 0;
-    if (session->ready != NULL)
+    if (session->busy->ready != NULL)
         actor_wake(context->worker, session->entry.session);
     set_deadline(context, session);
+    session_be_idle(session);
 }
 
 const struct actor_class session_class = {
@@ -738,4 +741,4 @@ const struct actor_class session_class = {
     .fini = on_fini,
 };
 
-_Static_assert(sizeof(struct session) <= 536, "user memory of an idle connection");
+_Static_assert(sizeof(struct session) <= 464, "user memory of an idle connection");

@@ -16,7 +16,7 @@ static uint64_t send_left(const struct session *session)
 {
     uint64_t max = eighths(session, 3);
 
-    return session->queued_bytes < max ? max - session->queued_bytes : 0;
+    return session->busy->queued_bytes < max ? max - session->busy->queued_bytes : 0;
 }
 
 /* Each may queue as much as all leave free: who sends slowly cannot take it
@@ -60,7 +60,7 @@ void session_wake_writers(struct session *session)
         send_left(session) < (half < SESSION_WAKE_BYTES ? half : SESSION_WAKE_BYTES))
         return;
     session->flags &= ~(uint32_t)SESSION_WRITERS_WAIT;
-    for (struct p2p_stream *stream = session->streams; stream != NULL; stream = stream->next) {
+    for (struct p2p_stream *stream = session->busy->streams; stream != NULL; stream = stream->next) {
         if ((stream->flags & STREAM_WANT_WRITE) == 0 || stream->send.bytes > 0)
             continue;
         stream->flags &= ~(uint32_t)STREAM_WANT_WRITE;
@@ -76,16 +76,18 @@ static uint64_t held_by(const struct p2p_stream *stream)
 
 static bool over_budget(const struct session *session)
 {
-    return session->held_bytes + session->queued_bytes + (uint64_t)session->stream_count * SESSION_STREAM_BYTES >
+    const struct session_busy *busy = session->busy;
+
+    return busy->held_bytes + busy->queued_bytes + (uint64_t)busy->stream_count * SESSION_STREAM_BYTES >
            eighths(session, 7);
 }
 
 void session_enforce_budget(struct session *session)
 {
-    while (over_budget(session) && session->streams != NULL) {
-        struct p2p_stream *most = session->streams;
+    while (over_budget(session) && session->busy->streams != NULL) {
+        struct p2p_stream *most = session->busy->streams;
 
-        for (struct p2p_stream *stream = session->streams; stream != NULL; stream = stream->next) {
+        for (struct p2p_stream *stream = session->busy->streams; stream != NULL; stream = stream->next) {
             if (held_by(stream) > held_by(most))
                 most = stream;
         }
@@ -100,7 +102,7 @@ void session_enforce_budget(struct session *session)
 
 bool session_is_pressed(const struct session *session)
 {
-    return session->held_bytes + session->queued_bytes > eighths(session, 2);
+    return session->busy->held_bytes + session->busy->queued_bytes > eighths(session, 2);
 }
 
 /* ---- In the node's memory ------------------------------------------------ */
@@ -122,12 +124,12 @@ static uint64_t receiving_bytes(const struct session *session)
  * there are no more of them than bytes. */
 static uint64_t memory_of(const struct session *session)
 {
-    uint64_t payload = session->held_bytes + session->queued_bytes;
-    uint64_t holders = payload < session->stream_count ? payload : session->stream_count;
+    uint64_t payload = session->busy->held_bytes + session->busy->queued_bytes;
+    uint64_t holders = payload < session->busy->stream_count ? payload : session->busy->stream_count;
 
     if (session->flags & SESSION_SHED)
         return 0; /* no more than a send is left, and that not for long */
-    return payload + session->stream_count * (uint64_t)SESSION_IDLE_STREAM_BYTES +
+    return payload + session->busy->stream_count * (uint64_t)SESSION_IDLE_STREAM_BYTES +
            holders * (SESSION_STREAM_BYTES - SESSION_IDLE_STREAM_BYTES) + session_identify_bytes(session) +
            session->told_bytes + capacity_of(session->record) + capacity_of(session->sending) +
            receiving_bytes(session);
@@ -173,7 +175,7 @@ static void log_shed(struct session *session)
         return;
     peer_id_to_short(session_peer(session), peer);
     LOG(&context, LOG_LEVEL_WARN, "connection_shed", "limit=memory peer=%s held=%llu streams=%u max=%llu", peer,
-        (unsigned long long)session->counted_bytes, session->stream_count,
+        (unsigned long long)session->counted_bytes, session->busy->stream_count,
         (unsigned long long)session->node->memory->max_bytes);
 }
 

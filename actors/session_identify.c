@@ -112,10 +112,10 @@ static void told_free(struct session_identify *told)
 {
     struct session *session = told->session;
 
-    if (session != NULL && session->identify == told)
-        session->identify = NULL;
-    if (session != NULL && session->push == told)
-        session->push = NULL;
+    if (session != NULL && session->busy->identify == told)
+        session->busy->identify = NULL;
+    if (session != NULL && session->busy->push == told)
+        session->busy->push = NULL;
     identify_reader_fini(&told->reader);
     free(told);
 }
@@ -124,7 +124,7 @@ static void told_free(struct session_identify *told)
  * tells so by itself, and a push is asked for by nobody. */
 static void unanswered(const struct p2p_stream *stream, const struct session_identify *told, int error)
 {
-    if (told->session != NULL && told->session->identify == told && error > P2P_ERR_CONN_CLOSED)
+    if (told->session != NULL && told->session->busy->identify == told && error > P2P_ERR_CONN_CLOSED)
         registry_identify_failed(stream->node->registry, told->connection, &stream->peer, error);
 }
 
@@ -204,9 +204,9 @@ void session_identify_begin(struct session *session)
     struct session_identify *asked;
     struct p2p_stream *stream;
 
-    if (session->identify != NULL)
+    if (session->busy->identify != NULL)
         return;
-    asked = told_new(session);
+    asked = session_be_busy(session) == 0 ? told_new(session) : NULL;
     stream = asked != NULL ? session_stream_new(session, IDENTIFY_PROTOCOL, &ask_callbacks, asked) : NULL;
     if (stream == NULL) {
         if (asked != NULL)
@@ -217,23 +217,28 @@ void session_identify_begin(struct session *session)
     }
     asked->connection = session->entry.session;
     stream->flags |= STREAM_TIMED;
-    session->identify = asked;
+    session->busy->identify = asked;
     session_open_stream(session, stream);
 }
 
 uint32_t session_identify_bytes(const struct session *session)
 {
-    return (session->identify != NULL ? session->identify->reader.capacity : 0) +
-           (session->push != NULL ? session->push->reader.capacity : 0);
+    return (session->busy->identify != NULL ? session->busy->identify->reader.capacity : 0) +
+           (session->busy->push != NULL ? session->busy->push->reader.capacity : 0);
 }
 
 void session_identify_free(struct session *session)
 {
-    if (session->identify != NULL)
-        session->identify->session = NULL;
-    if (session->push != NULL)
-        session->push->session = NULL;
-    session->identify = session->push = NULL;
+    struct session_busy *busy = session->busy;
+
+    if (busy->identify != NULL) {
+        busy->identify->session = NULL;
+        busy->identify = NULL;
+    }
+    if (busy->push != NULL) {
+        busy->push->session = NULL;
+        busy->push = NULL;
+    }
 }
 
 /* ---- Push ----------------------------------------------------------------- */
@@ -262,16 +267,16 @@ static void pushed_opened(struct p2p_stream *stream, void *user)
         p2p_stream_reset(stream, YAMUX_RESET_RESOURCE_LIMIT);
         return;
     }
-    if (session != NULL && session->push != NULL) {
-        p2p_stream_reset(session->push->stream, YAMUX_RESET_RATE_LIMITED);
-        told_free(session->push);
+    if (session != NULL && session->busy->push != NULL) {
+        p2p_stream_reset(session->busy->push->stream, YAMUX_RESET_RATE_LIMITED);
+        told_free(session->busy->push);
     }
     pushed->stream = stream;
     pushed->connection = stream->session_ref;
     p2p_stream_set_user(stream, pushed);
     if (session == NULL)
         return;
-    session->push = pushed;
+    session->busy->push = pushed;
     session_stream_deadline(session, stream, false);
 }
 

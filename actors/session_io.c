@@ -389,7 +389,7 @@ void session_receive_mode(struct session *session)
         session->flags & (SESSION_RECEIVING_INTO | SESSION_EOF))
         return;
     if (session->flags & SESSION_MULTISHOT) {
-        if (session->phase == SESSION_OPEN && session->flags & SESSION_SLOW && session->streams == NULL)
+        if (session->phase == SESSION_OPEN && session->flags & SESSION_SLOW && session->busy->streams == NULL)
             driver_receive_quietly(session->local->driver, session->socket);
         if (session->turn_bytes < IO_BULK_BYTES || session->phase != SESSION_OPEN)
             return;
@@ -516,7 +516,7 @@ static void seal_chunk(struct sealer *sealer, const struct yamux_chunk *chunk)
         sealer->staged += chunk->length;
     }
     if (chunk->length > 0) {
-        sealer->session->queued_bytes -= chunk->length;
+        sealer->session->busy->queued_bytes -= chunk->length;
         scope_count(sealer->session->node->scope, sealer->session->local->worker, NODE_STREAM_BYTES_HELD,
                     -(int64_t)chunk->length);
         stream_sent(stream, chunk->length);
@@ -525,10 +525,10 @@ static void seal_chunk(struct sealer *sealer, const struct yamux_chunk *chunk)
 
 static uint32_t send_buffer_bytes(const struct session *session)
 {
-    uint64_t queued = session->queued_bytes + (session->handshake != NULL ? session->handshake->out.bytes +
+    uint64_t queued = session->busy->queued_bytes + (session->handshake != NULL ? session->handshake->out.bytes +
                                                                                session->handshake->muxer_out.bytes : 0);
 
-    if (queued <= IO_SMALL_SEND_BYTES && session->stream_count < 128)
+    if (queued <= IO_SMALL_SEND_BYTES && session->busy->stream_count < 128)
         return BUFFER_SMALL_BYTES;
     if (queued <= IO_MEDIUM_SEND_BYTES)
         return BUFFER_MEDIUM_BYTES;

@@ -199,13 +199,13 @@ static void drop_given_up(struct session_ping *ping)
 
 void session_ping_ask(struct session *session, struct waiter *waiter)
 {
-    struct session_ping *ping = session->ping;
+    struct session_ping *ping = session->busy->ping;
     struct asker *asker = calloc(1, sizeof(*asker));
 
     if (ping != NULL)
         drop_given_up(ping);
-    if (ping == NULL && asker != NULL)
-        ping = session->ping = calloc(1, sizeof(*ping));
+    if (ping == NULL && asker != NULL && session_be_busy(session) == 0)
+        ping = session->busy->ping = calloc(1, sizeof(*ping));
     if (asker == NULL || ping == NULL || !session_is_open(session) || ping->count >= PING_WAITERS_MAX) {
         free(asker);
         waiter_finish(waiter, !session_is_open(session) ? P2P_ERR_CONN_CLOSED : P2P_ERR_CALL_FULL);
@@ -227,11 +227,11 @@ void session_ping_ask(struct session *session, struct waiter *waiter)
 
 void session_ping_free(struct session *session, int error)
 {
-    struct session_ping *ping = session->ping;
+    struct session_ping *ping = session->busy->ping;
 
-    session->ping = NULL;
     if (ping == NULL)
         return;
+    session->busy->ping = NULL;
     finish_all(ping, error);
     ping->session = NULL;
     if (ping->stream == NULL)

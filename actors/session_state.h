@@ -77,14 +77,8 @@ struct session_handshake {
     bool refused;                   /* a proposal, by us: the peer has a `na` to read */
 };
 
-struct session {
-    struct yamux yamux;
-    struct noise_keys keys;
-    struct p2p_node *node;
-    struct local *local;
-    struct session_handshake *handshake;
-    struct buffer *record;          /* bytes [begin, end): a record that is cut, or the bulk buffer */
-    struct buffer *sending;         /* bytes [begin, end) are still to be sent */
+/* While there are streams, or something that has one now and then. */
+struct session_busy {
     struct p2p_stream *streams;
     struct p2p_stream *ready;                  /* the last of a ring: its next is the first */
     struct p2p_stream *negotiating, *lingering; /* the oldest, whose previous is the youngest */
@@ -92,17 +86,28 @@ struct session {
     struct session_identify *identify; /* our question, until it is answered */
     struct session_identify *push;     /* the peer's, until it has ended */
     struct session_ping *ping;
+    uint16_t stream_count;
+    uint16_t pending_count;
+    uint64_t held_bytes;            /* received and unread, all streams */
+    uint64_t queued_bytes;          /* in the streams' send queues */
+};
+
+struct session {
+    struct yamux yamux;
+    struct noise_keys keys;
+    struct p2p_node *node;
+    struct local *local;
+    struct session_busy *busy;      /* never NULL */
+    struct session_handshake *handshake;
+    struct buffer *record;          /* bytes [begin, end): a record that is cut, or the bulk buffer */
+    struct buffer *sending;         /* bytes [begin, end) are still to be sent */
     int socket;
     uint32_t flags;
     uint32_t turn_bytes;
-    uint16_t stream_count;
-    uint16_t pending_count;
     uint32_t close_code;
     int16_t error;                  /* why it ends */
     uint8_t phase;
     uint32_t told_bytes;            /* that the registry keeps of what the peer told here */
-    uint64_t held_bytes;            /* received and unread, all streams */
-    uint64_t queued_bytes;          /* in the streams' send queues */
     uint64_t counted_bytes;         /* in the node's memory */
     uint64_t deadline_ns;           /* of the phase (closing, draining) */
     uint64_t last_recv_ns;
@@ -155,6 +160,10 @@ void session_receive_mode(struct session *session);
 void session_feed_deferred(struct session *session);
 
 /* session_streams.c */
+/* Has session->busy be written to.  0 or P2P_ERR_CALL_NOMEM. */
+int session_be_busy(struct session *session);
+/* From now on, and when nothing is there to be busy with: all in it reads as 0. */
+void session_be_idle(struct session *session);
 /* Plaintext of the secure channel, inside `buffer`. */
 int session_muxed(struct session *session, struct buffer *buffer, uint32_t offset, uint32_t length);
 /* Takes a new stream of ours; its fate is told through it. */

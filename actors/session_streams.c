@@ -26,16 +26,42 @@ static void count(struct session *session, enum node_counter counter, int64_t de
 
 /* ---- The lists ----------------------------------------------------------- */
 
+static const struct session_busy not_busy;
+
+int session_be_busy(struct session *session)
+{
+    struct session_busy *busy;
+
+    if (session->busy != &not_busy)
+        return 0;
+    busy = cache_new(&session->local->busy);
+    if (busy == NULL)
+        return P2P_ERR_CALL_NOMEM;
+    session->busy = busy;
+    return 0;
+}
+
+void session_be_idle(struct session *session)
+{
+    const struct session_busy *busy = session->busy;
+
+    if (busy == &not_busy || (busy != NULL && (busy->streams != NULL || busy->ready != NULL || busy->identify != NULL ||
+                                               busy->push != NULL || busy->ping != NULL)))
+        return;
+    cache_free(&session->local->busy, session->busy);
+    session->busy = (struct session_busy *)&not_busy;
+}
+
 static void attach(struct session *session, struct p2p_stream *stream)
 {
     stream->session = session;
     stream->worker = session->local->worker;
     stream->previous = NULL;
-    stream->next = session->streams;
-    if (session->streams != NULL)
-        session->streams->previous = stream;
-    session->streams = stream;
-    session->stream_count++;
+    stream->next = session->busy->streams;
+    if (session->busy->streams != NULL)
+        session->busy->streams->previous = stream;
+    session->busy->streams = stream;
+    session->busy->stream_count++;
     count(session, NODE_STREAMS_LIVE, 1);
 }
 
@@ -64,9 +90,9 @@ static void deadline_remove(struct p2p_stream **list, struct p2p_stream *stream)
 static void leave_deadlines(struct session *session, struct p2p_stream *stream)
 {
     if (stream->flags & STREAM_NEGOTIATING)
-        deadline_remove(&session->negotiating, stream);
+        deadline_remove(&session->busy->negotiating, stream);
     if (stream->flags & STREAM_LINGERING)
-        deadline_remove(&session->lingering, stream);
+        deadline_remove(&session->busy->lingering, stream);
     stream->flags &= ~(uint32_t)(STREAM_NEGOTIATING | STREAM_LINGERING);
 }
 
@@ -75,17 +101,17 @@ void session_stream_deadline(struct session *session, struct p2p_stream *stream,
     leave_deadlines(session, stream);
     stream->flags |= linger ? STREAM_LINGERING : STREAM_NEGOTIATING;
     stream->deadline_ns = session_now(session) + (linger ? STREAM_LINGER_NS_MAX : NODE_NEGOTIATION_NS_MAX);
-    deadline_append(linger ? &session->lingering : &session->negotiating, stream);
+    deadline_append(linger ? &session->busy->lingering : &session->busy->negotiating, stream);
 }
 
 uint64_t session_streams_deadline(const struct session *session)
 {
     uint64_t deadline_ns = UINT64_MAX;
 
-    if (session->negotiating != NULL)
-        deadline_ns = session->negotiating->deadline_ns;
-    if (session->lingering != NULL && session->lingering->deadline_ns < deadline_ns)
-        deadline_ns = session->lingering->deadline_ns;
+    if (session->busy->negotiating != NULL)
+        deadline_ns = session->busy->negotiating->deadline_ns;
+    if (session->busy->lingering != NULL && session->busy->lingering->deadline_ns < deadline_ns)
+        deadline_ns = session->busy->lingering->deadline_ns;
     return deadline_ns;
 }
 
@@ -95,26 +121,26 @@ void session_stream_ready(struct session *session, struct p2p_stream *stream)
         return;
     stream->flags |= STREAM_READY;
     stream_ref(stream);
-    stream->ready_next = session->ready != NULL ? session->ready->ready_next : stream;
-    if (session->ready != NULL)
-        session->ready->ready_next = stream;
-    session->ready = stream;
+    stream->ready_next = session->busy->ready != NULL ? session->busy->ready->ready_next : stream;
+    if (session->busy->ready != NULL)
+        session->busy->ready->ready_next = stream;
+    session->busy->ready = stream;
     session_wake(session);
 }
 
 void session_run_ready(struct session *session)
 {
-    const struct p2p_stream *last = session->ready;
+    const struct p2p_stream *last = session->busy->ready;
 
     /* Those that become ready meanwhile have their turn in the next round. */
-    while (session->ready != NULL) {
-        struct p2p_stream *stream = session->ready->ready_next;
+    while (session->busy->ready != NULL) {
+        struct p2p_stream *stream = session->busy->ready->ready_next;
         bool end = stream == last;
 
-        if (stream == session->ready)
-            session->ready = NULL;
+        if (stream == session->busy->ready)
+            session->busy->ready = NULL;
         else
-            session->ready->ready_next = stream->ready_next;
+            session->busy->ready->ready_next = stream->ready_next;
         stream->ready_next = NULL;
         stream->flags &= ~(uint32_t)STREAM_READY;
         stream_run_callbacks(stream);
@@ -142,16 +168,16 @@ static void drop_negotiation(struct session *session, struct p2p_stream *stream)
 
 static void leave_pending(struct session *session, struct p2p_stream *stream)
 {
-    struct p2p_stream *before = session->pending;
+    struct p2p_stream *before = session->busy->pending;
 
     if (stream->pending_next == NULL)
         return; /* it never had to wait */
     while (before->pending_next != stream)
         before = before->pending_next;
     before->pending_next = stream->pending_next;
-    if (session->pending == stream)
-        session->pending = before != stream ? before : NULL;
-    session->pending_count--;
+    if (session->busy->pending == stream)
+        session->busy->pending = before != stream ? before : NULL;
+    session->busy->pending_count--;
     stream->pending_next = NULL;
 }
 
@@ -166,8 +192,8 @@ void session_stream_forget(struct session *session, struct p2p_stream *stream)
     stream->flags &= ~(uint32_t)STREAM_PENDING;
     leave_deadlines(session, stream);
     drop_negotiation(session, stream);
-    session->queued_bytes -= stream->send.bytes;
-    session->held_bytes -= stream->held;
+    session->busy->queued_bytes -= stream->send.bytes;
+    session->busy->held_bytes -= stream->held;
     stream->held = 0;
     count(session, NODE_STREAM_BYTES_HELD, -(int64_t)held);
     if (stream->next != NULL)
@@ -175,8 +201,8 @@ void session_stream_forget(struct session *session, struct p2p_stream *stream)
     if (stream->previous != NULL)
         stream->previous->next = stream->next;
     else
-        session->streams = stream->next;
-    session->stream_count--;
+        session->busy->streams = stream->next;
+    session->busy->stream_count--;
     count(session, NODE_STREAMS_LIVE, -1);
     PROBE_STREAM_CLOSE(session->socket, stream->mux.id);
     /* Bytes that arrived before the end can still be read; an INLINE stream nobody holds has none to give. */
@@ -185,7 +211,7 @@ void session_stream_forget(struct session *session, struct p2p_stream *stream)
     stream_leave(stream);
     stream_detach(stream);
     stream_unref(stream);
-    if (session->pending != NULL)
+    if (session->busy->pending != NULL)
         session_retry_pending(session);
 }
 
@@ -201,7 +227,7 @@ void session_stream_settle(struct session *session, struct p2p_stream *stream)
 
 void session_stop_writing(struct session *session)
 {
-    for (struct p2p_stream *stream = session->streams; stream != NULL; stream = stream->next)
+    for (struct p2p_stream *stream = session->busy->streams; stream != NULL; stream = stream->next)
         stream_stop_writing(stream, session->error);
 }
 
@@ -214,8 +240,8 @@ static bool is_complete(const struct p2p_stream *stream)
 /* Those that ended before may still wait to be told so. */
 void session_fail_streams(struct session *session, int error, bool dropped)
 {
-    while (session->streams != NULL) {
-        struct p2p_stream *stream = session->streams;
+    while (session->busy->streams != NULL) {
+        struct p2p_stream *stream = session->busy->streams;
 
         if (dropped || !is_complete(stream))
             stream_fail(stream, error, 0);
@@ -223,7 +249,7 @@ void session_fail_streams(struct session *session, int error, bool dropped)
             stream_drop_unread(stream);
         session_stream_forget(session, stream);
     }
-    while (session->ready != NULL)
+    while (session->busy->ready != NULL)
         session_run_ready(session);
 }
 
@@ -235,8 +261,8 @@ static bool has_streams_enough(const struct session *session)
 
 void session_expire_streams(struct session *session, uint64_t now_ns)
 {
-    while (session->negotiating != NULL && session->negotiating->deadline_ns <= now_ns) {
-        struct p2p_stream *stream = session->negotiating;
+    while (session->busy->negotiating != NULL && session->busy->negotiating->deadline_ns <= now_ns) {
+        struct p2p_stream *stream = session->busy->negotiating;
 
         leave_deadlines(session, stream);
         if ((stream->flags & STREAM_PENDING) == 0)
@@ -245,8 +271,8 @@ void session_expire_streams(struct session *session, uint64_t now_ns)
                                                                                            : P2P_ERR_STREAM_TIMEOUT, 0);
         session_stream_forget(session, stream);
     }
-    while (session->lingering != NULL && session->lingering->deadline_ns <= now_ns) {
-        struct p2p_stream *stream = session->lingering;
+    while (session->busy->lingering != NULL && session->busy->lingering->deadline_ns <= now_ns) {
+        struct p2p_stream *stream = session->busy->lingering;
 
         leave_deadlines(session, stream);
         yamux_reset(&session->yamux, &stream->mux, 0);
@@ -268,7 +294,7 @@ static int queue_negotiation(struct session *session, struct p2p_stream *stream)
         if (error != 0)
             return error;
         queued = slices_copy_in(&stream->send, pool_of(session), out, written);
-        session->queued_bytes += queued;
+        session->busy->queued_bytes += queued;
         count(session, NODE_STREAM_BYTES_HELD, (int64_t)queued);
         yamux_queue(&session->yamux, &stream->mux, (uint32_t)queued);
         if (queued != written)
@@ -328,11 +354,11 @@ static int open_now(struct session *session, struct p2p_stream *stream)
 static void wait_for_backlog(struct session *session, struct p2p_stream *stream)
 {
     stream->flags |= STREAM_PENDING;
-    stream->pending_next = session->pending != NULL ? session->pending->pending_next : stream;
-    if (session->pending != NULL)
-        session->pending->pending_next = stream;
-    session->pending = stream;
-    session->pending_count++;
+    stream->pending_next = session->busy->pending != NULL ? session->busy->pending->pending_next : stream;
+    if (session->busy->pending != NULL)
+        session->busy->pending->pending_next = stream;
+    session->busy->pending = stream;
+    session->busy->pending_count++;
     session_stream_deadline(session, stream, false);
 }
 
@@ -370,13 +396,17 @@ void session_open_stream(struct session *session, struct p2p_stream *stream)
     }
     guess_protocol(session, stream);
     stream->flags |= STREAM_OUTBOUND;
-    if (session->pending != NULL && session->pending_count >= SESSION_PENDING_OPENS_MAX) {
+    if (session->busy->pending != NULL && session->busy->pending_count >= SESSION_PENDING_OPENS_MAX) {
         refuse_open(stream, P2P_ERR_STREAM_LIMIT);
+        return;
+    }
+    if (session_be_busy(session) != 0) {
+        refuse_open(stream, P2P_ERR_CALL_NOMEM);
         return;
     }
     attach(session, stream);
     stream->flags |= STREAM_PENDING; /* until the muxer knows it */
-    error = session->pending == NULL ? open_now(session, stream) : P2P_ERR_CALL_FULL;
+    error = session->busy->pending == NULL ? open_now(session, stream) : P2P_ERR_CALL_FULL;
     if (error == P2P_ERR_CALL_FULL)
         wait_for_backlog(session, stream);
     else if (error != 0)
@@ -396,8 +426,8 @@ void session_retry_pending(struct session *session)
     if (session->flags & SESSION_RETRYING)
         return;
     session->flags |= SESSION_RETRYING;
-    while (session->pending != NULL && session_is_open(session)) {
-        struct p2p_stream *stream = session->pending->pending_next; /* the oldest */
+    while (session->busy->pending != NULL && session_is_open(session)) {
+        struct p2p_stream *stream = session->busy->pending->pending_next; /* the oldest */
         int error = open_now(session, stream);
 
         if (error == P2P_ERR_CALL_FULL)
@@ -419,7 +449,7 @@ static void on_open(struct session *session, uint32_t id)
         yamux_refuse(&session->yamux, YAMUX_RESET_RESOURCE_LIMIT);
         return;
     }
-    stream = stream_new(session->node);
+    stream = session_be_busy(session) == 0 ? stream_new(session->node) : NULL;
     if (stream == NULL || yamux_accept(&session->yamux, &stream->mux, session_now(session)) != 0) {
         yamux_refuse(&session->yamux, YAMUX_RESET_RESOURCE_LIMIT);
         if (stream != NULL)
@@ -552,7 +582,7 @@ void session_stream_consumed(struct session *session, struct p2p_stream *stream,
 {
     assert(bytes <= stream->held);
     stream->held -= bytes;
-    session->held_bytes -= bytes;
+    session->busy->held_bytes -= bytes;
     count(session, NODE_STREAM_BYTES_HELD, -(int64_t)bytes);
     yamux_consumed(&session->yamux, &stream->mux, bytes, session_now(session));
     session_wake(session);
@@ -562,7 +592,7 @@ static void on_data(struct session *session, struct p2p_stream *stream, struct b
                     uint32_t length)
 {
     assert(stream != NULL);
-    session->held_bytes += length;
+    session->busy->held_bytes += length;
     stream->held += length;
     count(session, NODE_STREAM_BYTES_HELD, length);
     if (stream->negotiation != NULL) {
@@ -581,7 +611,7 @@ static void on_data(struct session *session, struct p2p_stream *stream, struct b
         return;
     if ((stream->flags & STREAM_HANDLE) == 0 || stream->flags & STREAM_FAILED) {
         /* Nobody will read it.  The window stays as it is: a peer that goes on is stopped by it. */
-        session->held_bytes -= length;
+        session->busy->held_bytes -= length;
         stream->held -= length;
         count(session, NODE_STREAM_BYTES_HELD, -(int64_t)length);
         return;

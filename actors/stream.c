@@ -294,7 +294,7 @@ void stream_written(struct p2p_stream *stream, uint64_t bytes)
     struct session *session = stream->session;
 
     stream->flags |= STREAM_WRITTEN;
-    session->queued_bytes += bytes;
+    session->busy->queued_bytes += bytes;
     scope_count(session->node->scope, session->local->worker, NODE_STREAM_BYTES_HELD, (int64_t)bytes);
     yamux_queue(&session->yamux, &stream->mux, (uint32_t)bytes);
     session_wake(session);
@@ -342,7 +342,7 @@ void stream_released(struct p2p_stream *stream)
         return;
     stream_write_closed(stream);
     dropped = stream->held - in_other_hands(stream);
-    session->held_bytes -= dropped;
+    session->busy->held_bytes -= dropped;
     scope_count(session->node->scope, session->local->worker, NODE_STREAM_BYTES_HELD, -(int64_t)dropped);
     stream->held -= dropped;
     if (yamux_finished(&stream->mux) || stream->flags & STREAM_FAILED)

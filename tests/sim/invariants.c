@@ -31,7 +31,7 @@ struct limit {
 };
 
 #define OF_SESSION(field) \
-    static uint64_t session_##field(const struct look *look) { return look->session->field; }
+    static uint64_t session_##field(const struct look *look) { return look->session->busy->field; }
 #define OF_MUXER(field) \
     static uint64_t muxer_##field(const struct look *look) { return look->session->yamux.field; }
 
@@ -149,17 +149,17 @@ static void check_session(struct sim *sim, struct sim_node *node, struct session
     uint32_t count = 0;
     uint64_t held = 0;
 
-    for (const struct p2p_stream *stream = session->streams; stream; stream = stream->next) {
+    for (const struct p2p_stream *stream = session->busy->streams; stream; stream = stream->next) {
         check_stream(sim, node, session, stream);
         held += stream->held;
-        if (++count > session->stream_count)
+        if (++count > session->busy->stream_count)
             break;
     }
-    if (count != session->stream_count)
-        sim_fail(sim, node, "sums", "a session counts %u streams and lists %u", session->stream_count, count);
-    if (held != session->held_bytes)
+    if (count != session->busy->stream_count)
+        sim_fail(sim, node, "sums", "a session counts %u streams and lists %u", session->busy->stream_count, count);
+    if (held != session->busy->held_bytes)
         sim_fail(sim, node, "sums", "a session counts %llu bytes held, its streams %llu",
-                 (unsigned long long)session->held_bytes, (unsigned long long)held);
+                 (unsigned long long)session->busy->held_bytes, (unsigned long long)held);
     CHECK_LIMITS(sim, node, &look, session_limits);
 }
 
@@ -274,8 +274,8 @@ struct sums {
 static void add_session(struct sums *sums, const struct session *session)
 {
     sums->sessions++;
-    sums->streams += session->stream_count;
-    sums->stream_bytes += (int64_t)(session->held_bytes + session->queued_bytes);
+    sums->streams += session->busy->stream_count;
+    sums->stream_bytes += (int64_t)(session->busy->held_bytes + session->busy->queued_bytes);
     sums->memory += (int64_t)session->counted_bytes;
     sums->growth += (int64_t)session->yamux.window_growth_bytes;
 }
