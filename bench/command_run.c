@@ -7,9 +7,11 @@
 #include "report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -216,6 +218,23 @@ bool command_folder(const char *path)
     return false;
 }
 
+/* Two runs at once would each leave out what the other has measured.  Held until
+ * the end of the process. */
+static bool lock_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    if (fd < 0 || errno != EWOULDBLOCK)
+        fprintf(stderr, "chorus-bench: cannot lock %s: %s\n", path, strerror(errno));
+    else
+        fprintf(stderr, "chorus-bench: another run writes into %s: wait for it, or name another folder\n", path);
+    if (fd >= 0)
+        close(fd);
+    return false;
+}
+
 static int measure(struct parsing *parsing)
 {
     static const int statuses[] = {[CAMPAIGN_COMPLETE] = COMMAND_DONE, [CAMPAIGN_PARTIAL] = COMMAND_PARTIAL,
@@ -225,7 +244,7 @@ static int measure(struct parsing *parsing)
     char *path = NULL;
     json_t *results;
 
-    if (!command_folder(parsing->folder))
+    if (!command_folder(parsing->folder) || !lock_folder(parsing->folder))
         return COMMAND_FAILED;
     if (asprintf(&path, "%s/results.json", parsing->folder) < 0)
         bench_die("no memory");

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <fstream>
 #include <jansson.h>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -722,6 +724,18 @@ TEST(Run, WritesIntoNothingButAFolder)
     EXPECT_EQ(WEXITSTATUS(system((report + file + "'").c_str())), 1);
     EXPECT_EQ(WEXITSTATUS(system((report + run.folder + "/new'").c_str())), 0);
     EXPECT_EQ(access((run.folder + "/new/report.md").c_str(), R_OK), 0);
+}
+
+TEST(Run, TwoDoNotWriteIntoOneFolder)
+{
+    Bench run;
+    int other = open(run.folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    ASSERT_EQ(flock(other, LOCK_EX), 0);
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1"), 1);
+    EXPECT_NE(run.printed.find("another run writes into " + run.folder), std::string::npos) << run.printed;
+    close(other);
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1"), 0) << run.printed;
 }
 
 TEST(Run, WhatOursHasNotDoneIsNoPass)
