@@ -28,6 +28,7 @@ struct campaign {
     size_t peer_count;
     json_t *results;
     json_t *missing;                   /* borrowed from the results */
+    json_t *sides_before;              /* of the results that this run goes on with, or NULL */
     double begin_s, deadline_s;
     double planned_s, done_s;          /* runs without repeats: of all rows, and so far */
     double repeats_s;                  /* what repeats took */
@@ -37,9 +38,8 @@ static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int number)
 {
-    (void)number;
     interrupted = 1;
-    signal(SIGINT, SIG_DFL); /* a second one ends at once */
+    signal(number, SIG_DFL); /* a second one ends at once */
 }
 
 /* ---- The programs ------------------------------------------------------------------ */
@@ -394,9 +394,20 @@ static bool selected(const struct campaign *campaign, const struct plan_row *row
     return plan_selected(row, &options->mode, options->patterns, options->pattern_count);
 }
 
+/* With all series that it would have now: there may be more programs than before. */
 static bool was_done(const struct campaign *campaign, const struct plan_row *row)
 {
-    return json_is_true(json_object_get(results_find_row(campaign->results, row->name), "done"));
+    const json_t *before = results_find_row(campaign->results, row->name);
+    struct plan_series series[PLAN_SERIES_MAX];
+    size_t count = row_series(campaign, row, series);
+
+    for (size_t i = 0; i < count; i++) {
+        const json_t *found = results_find_series(before, series[i].dialler, series[i].listener);
+
+        if (found == NULL || !is_done(found, plan_runs(row, &campaign->options->mode)))
+            return false;
+    }
+    return json_is_true(json_object_get(before, "done"));
 }
 
 /* Roughly how long what is left takes. */
@@ -500,6 +511,49 @@ static void forgive(json_t *row)
         json_array_clear(json_object_get(series, "errors"));
 }
 
+/* Results of another build are another program's. */
+static bool are_as_before(const struct campaign *campaign)
+{
+    const json_t *sides = json_object_get(campaign->results, "sides");
+    const char *name;
+    json_t *before;
+
+    json_object_foreach (campaign->sides_before, name, before) {
+        const json_t *now = json_object_get(sides, name);
+
+        if (now == NULL || json_equal(json_object_get(now, "version"), json_object_get(before, "version")))
+            continue;
+        progress_line("%s is of %s %.60s, and this is %.60s: start anew with another --out", campaign->options->path,
+                      name, results_string(before, "version"), results_string(now, "version"));
+        return false;
+    }
+    return true;
+}
+
+/* What differs, by name. */
+static void say_difference(const struct campaign *campaign, const json_t *before, const char *part)
+{
+    const json_t *now = json_object_get(campaign->results, part), *then = json_object_get(before, part);
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)(uintptr_t)now, key, value) {
+        char *here, *there;
+
+        if (json_equal(value, json_object_get(then, key)))
+            continue;
+        here = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        there = json_dumps(json_object_get(then, key), JSON_ENCODE_ANY | JSON_COMPACT);
+        progress_line("%s has other %s: %s is %.80s there, and %.80s here; give the same, or another --out",
+                      campaign->options->path, part, key, there != NULL ? there : "nothing",
+                      here != NULL ? here : "nothing");
+        free(here);
+        free(there);
+        return;
+    }
+    progress_line("%s has other %s: give the same, or another --out", campaign->options->path, part);
+}
+
 /* Results of before, when they are of the same settings and machines. */
 static bool resume(struct campaign *campaign)
 {
@@ -516,7 +570,7 @@ static bool resume(struct campaign *campaign)
         const char *part = same[i];
 
         if (!json_equal(json_object_get(before, part), json_object_get(campaign->results, part))) {
-            progress_line("%s has other %s: give the same, or another --out", campaign->options->path, part);
+            say_difference(campaign, before, part);
             json_decref(before);
             return false;
         }
@@ -525,6 +579,7 @@ static bool resume(struct campaign *campaign)
         forgive(row);
     json_object_set(campaign->results, "created", json_object_get(before, "created"));
     json_object_set(campaign->results, "rows", json_object_get(before, "rows"));
+    campaign->sides_before = json_incref(json_object_get(before, "sides"));
     profiles_keep(campaign->results, before);
     json_decref(before);
     return true;
@@ -557,12 +612,17 @@ json_t *campaign_run(const struct campaign_options *options, const struct machin
                      enum campaign_outcome *outcome)
 {
     struct campaign campaign = {.options = options, .apart = place->apart, .begin_s = bench_now_s()};
+    bool ready;
 
     *outcome = CAMPAIGN_NONE;
     campaign.deadline_s = campaign.begin_s + options->minutes * 60;
     signal(SIGPIPE, SIG_IGN); /* a program that has ended is told from its output */
     signal(SIGINT, on_interrupt);
-    if (!open_results(&campaign, place) || !add_specs(&campaign)) {
+    signal(SIGTERM, on_interrupt);
+    signal(SIGHUP, on_interrupt);
+    ready = open_results(&campaign, place) && add_specs(&campaign) && are_as_before(&campaign);
+    json_decref(campaign.sides_before);
+    if (!ready) {
         json_decref(campaign.results);
         return NULL;
     }

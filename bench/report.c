@@ -277,12 +277,15 @@ void report_machine(char *out, size_t size, const json_t *results)
 void report_method(char *out, size_t size, const json_t *results)
 {
     const json_t *settings = json_object_get(results, "settings");
+    double count = results_number(settings, "runs");
+    char runs[48] = "one run";
 
+    if (count != 1)
+        snprintf(runs, sizeof(runs), "medians of %.0f runs", count);
     snprintf(out, size,
-             "%s, medians of %.0f runs of %g s after %g s of warm-up, pairs in turn, programs %s; idle rows once. CPU "
-             "is the kernel's clock of each program's process.",
-             json_is_true(json_object_get(settings, "quick")) ? "Quick mode" : "Full mode",
-             results_number(settings, "runs"), results_number(settings, "seconds"), results_number(settings, "warm"),
+             "%s, %s of %g s after %g s of warm-up, pairs in turn, programs %s; idle rows once. CPU is the kernel's "
+             "clock of each program's process.",
+             json_is_true(json_object_get(settings, "quick")) ? "Quick mode" : "Full mode", runs, results_number(settings, "seconds"), results_number(settings, "warm"),
              json_is_true(json_object_get(settings, "pin")) ? "pinned to a CPU each" : "not pinned");
 }
 
@@ -327,22 +330,61 @@ bool report_is_partial(const json_t *results)
     return !json_is_true(json_object_get(results, "complete"));
 }
 
+static bool has_runs(const json_t *results, const json_t *entry)
+{
+    const json_t *row = results_find_row(results, results_string(entry, "row"));
+
+    return results_number(results_find_series(row, results_string(entry, "dialler"), results_string(entry, "listener")),
+                          "runs") >= 1;
+}
+
+static bool are_alike(const json_t *a, const json_t *b)
+{
+    return strcmp(results_string(a, "row"), results_string(b, "row")) == 0 &&
+           strcmp(results_string(a, "reason"), results_string(b, "reason")) == 0;
+}
+
+/* From `first` on: the pairs of one row without any run, for one reason.  Returns
+ * how many entries that are. */
+static size_t report_unmeasured(const json_t *results, size_t first, char *out, size_t size)
+{
+    const json_t *missing = json_object_get(results, "missing"), *begin = json_array_get(missing, first), *entry;
+    size_t used = (size_t)snprintf(out, size, "%s", results_string(begin, "row")), at = first;
+
+    for (; (entry = json_array_get(missing, at)) != NULL && !has_runs(results, entry) && are_alike(entry, begin); at++)
+        if (used < size)
+            used += (size_t)snprintf(out + used, size - used, "%s %s → %s", at > first ? "," : ":",
+                                     results_string(entry, "dialler"), results_string(entry, "listener"));
+    if (used < size)
+        snprintf(out + used, size - used, ": %s", results_string(begin, "reason"));
+    return at - first;
+}
+
 void report_missing(const json_t *results, void (*line)(FILE *file, const char *text), FILE *file)
 {
     const json_t *skipped = json_object_get(results, "skipped"), *missing = json_object_get(results, "missing"), *entry;
+    size_t index, fewer = 0;
     char text[1500];
-    size_t index;
 
     json_array_foreach (skipped, index, entry) {
         snprintf(text, sizeof(text), "%s was skipped: %s", results_string(entry, "name"),
                  results_string(entry, "reason"));
         line(file, text);
     }
-    json_array_foreach (missing, index, entry) {
-        snprintf(text, sizeof(text), "%s, %s → %s: %s", results_string(entry, "row"), results_string(entry, "dialler"),
-                 results_string(entry, "listener"), results_string(entry, "reason"));
+    for (index = 0; index < json_array_size(missing);) {
+        if (has_runs(results, json_array_get(missing, index))) {
+            fewer++;
+            index++;
+            continue;
+        }
+        index += report_unmeasured(results, index, text, sizeof(text));
         line(file, text);
     }
+    if (fewer == 0)
+        return;
+    snprintf(text, sizeof(text), "%zu %s fewer runs than were asked for, and %s marked in the tables.", fewer,
+             fewer == 1 ? "pair has" : "pairs have", fewer == 1 ? "is" : "are");
+    line(file, text);
 }
 
 /* ---- Markdown ---------------------------------------------------------------------------- */

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEEP_ALIVE_S 30 /* shorter than that, what is idle says nothing of what it costs to stay */
+
 /* The programs of one run.  `workers` are those that were told to load; with
  * fan-out these are the listeners, else the diallers. */
 struct cast {
@@ -389,8 +391,9 @@ static void set_idle(struct runner_result *result, const struct runner_request *
         set(result, "memory_fixed", (start->listeners.rss_anon_bytes + fixed_bytes(measured)) / 1e6 /
                                         (plan_listeners(request->row) + plan_diallers(request->row)));
     }
-    set(result, "cpu_idle", (end->listeners.cpu_s - begin->listeners.cpu_s) / seconds * 100 / (connections / 100));
-    if (request->apart) /* nothing but our programs talks over this loopback */
+    if (seconds >= KEEP_ALIVE_S)
+        set(result, "cpu_idle", (end->listeners.cpu_s - begin->listeners.cpu_s) / seconds * 100 / (connections / 100));
+    if (request->apart && seconds >= KEEP_ALIVE_S) /* nothing but our programs talks over this loopback */
         set(result, "traffic",
             (end->machine.loopback_bytes - begin->machine.loopback_bytes) / seconds / connections);
     for (unsigned i = 0; i < measured->answer_count; i++)

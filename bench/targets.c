@@ -30,8 +30,13 @@ struct target {
 #define REQUEST_BOUND                                                                                                  \
     "the kernel's TCP path is most of a small request; what is left is two ciphers, yamux and a hop to the stream"
 #define CONNECT_BOUND                                                                                                  \
-    "the crypto of the handshake (4 X25519 a side, and an Ed25519 check of a peer not seen before) is the floor; " \
-    "sockets and identify come on top"
+    "the crypto of the handshake (4 X25519 a side, and an Ed25519 check of a peer not seen before) is the floor, " \
+    "which both sides pay at once on this machine's cores; sockets and identify come on top"
+
+#define TURN_BOUND "a turn that finds few messages has few to share its kernel entry"
+#define STREAMS_BOUND                                                                                                  \
+    "both sides work in turns of some sixteen streams: to wake the other side and to move bytes from core to core " \
+    "costs more than yamux and the cipher"
 
 static const struct target targets[] = {
     {"bulk, one stream, of plain TCP with the cipher", {"bulk-up", "ours", "rate"}, {NULL, "raw-aead", NULL}, 0, '>',
@@ -97,12 +102,17 @@ static const struct target targets[] = {
     {"1 KB over 100 connections, against go", {"rr-1k-100", "ours", "rate"}, {NULL, "go", NULL}, 0, '>', 1.8,
      REQUEST_BOUND},
     {"10,000 connections instead of 100", {"rr-32-10000", "ours", "rate"}, {"rr-32-100", "ours", NULL}, 0, '>', 0.9,
-     "the caches hold the state of some thousand connections, of ours and of the kernel's sockets"},
-    {"system calls of a 1 KB message", {"rr-1k-100", "ours", "listener_calls"}, {NULL, NULL, NULL}, 0.1, '<', 1,
-     "a turn that finds few messages has few to share its kernel entry"},
+     "the caches hold some thousand connections: plain C on io_uring loses as much or more there, in the kernel's TCP "
+     "path, which is three quarters of the listener's CPU"},
+    {"system calls of a 1 KB message, where it is answered", {"rr-1k-100", "ours", "listener_calls"},
+     {NULL, NULL, NULL}, 0.1, '<', 1, TURN_BOUND},
+    {"system calls of a 1 KB message, where it is sent", {"rr-1k-100", "ours", "dialler_calls"}, {NULL, NULL, NULL},
+     0.1, '<', 1, TURN_BOUND},
 
-    {"new streams, 32 at a time, against go", {"streams-32", "ours", "rate"}, {NULL, "go", NULL}, 0, '>', 5, NULL},
-    {"new streams, 32 at a time, against rust", {"streams-32", "ours", "rate"}, {NULL, "rust", NULL}, 0, '>', 5, NULL},
+    {"new streams, 32 at a time, against go", {"streams-32", "ours", "rate"}, {NULL, "go", NULL}, 0, '>', 5,
+     STREAMS_BOUND},
+    {"new streams, 32 at a time, against rust", {"streams-32", "ours", "rate"}, {NULL, "rust", NULL}, 0, '>', 5,
+     STREAMS_BOUND},
     {"new streams, one at a time, against go", {"streams-1", "ours", "rate"}, {NULL, "go", NULL}, 0, '>', 2,
      WAKE_BOUND},
 
@@ -121,6 +131,18 @@ static double median_of(const json_t *results, const struct place *place)
     return results_median(results, place->row, place->program, place->program, place->figure);
 }
 
+/* Whether other load was in most runs. */
+static bool is_disturbed(const json_t *results, const struct place *place)
+{
+    const json_t *series = results_find_series(results_find_row(results, place->row), place->program, place->program);
+    const json_t *all = json_object_get(series, "disturbed"), *one;
+    size_t index, count = 0;
+
+    json_array_foreach (all, index, one)
+        count += json_is_true(one);
+    return count * 2 > json_array_size(all);
+}
+
 /* Who was busy while ours was measured: the nearer to a whole core, the more it
  * is that side's CPU that bounds the figure. */
 static void describe_bound(const json_t *results, const struct target *target, char *out, size_t size)
@@ -133,6 +155,10 @@ static void describe_bound(const json_t *results, const struct target *target, c
     dialling = median_of(results, &dialler);
     listening = median_of(results, &listener);
     *out = '\0';
+    if (is_disturbed(results, &target->ours)) {
+        snprintf(out, size, "other programs had a part of the machine: measure again when they are gone");
+        return;
+    }
     if (isfinite(dialling) && isfinite(listening))
         snprintf(out, size, "measured with %.2f cores busy dialling and %.2f listening", dialling, listening);
     if (target->bound != NULL)
