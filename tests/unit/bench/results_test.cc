@@ -265,6 +265,21 @@ TEST(Targets, AreRatiosOfWhatWasMeasured)
     EXPECT_EQ(target(results, "bulk, one stream, against rust"), nullptr) << "rust was not measured";
 }
 
+/* What others took of the machine says nothing of what bounds ours. */
+TEST(Targets, MissedByDisturbedRunsAreToBeMeasuredAgain)
+{
+    for (double foreign : {0.0, 0.5}) {
+        Results results = make();
+
+        add(results, "bulk-up", "ours", "rate", 500, foreign);
+        add(results, "bulk-up", "go", "rate", 500);
+        targets_evaluate(results.get());
+        std::string bound = results_string(target(results, "bulk, one stream, against go"), "bound");
+        EXPECT_EQ(bound.find("measure again") != std::string::npos, foreign > 0) << bound;
+        EXPECT_EQ(bound.find("one stream is") != std::string::npos, foreign == 0) << bound;
+    }
+}
+
 /* The crypto of a connect is another when the listener has seen the peer before. */
 TEST(Targets, ConnectsOfKnownAndOfNewPeersAreJudgedApart)
 {
@@ -524,6 +539,26 @@ TEST(Report, TellsOfDisturbedRunsAndMissedTargetsFirst)
             EXPECT_LT(text.find(part), text.find("bulk, one stream up"));
         }
     }
+}
+
+TEST(Report, GroupsWhatIsMissing)
+{
+    Folder folder;
+    Results results = make();
+    json_t *missing = json_array();
+
+    add(results, "bulk-up", "ours", "rate", 1000);
+    add(results, "bulk-up", "go", "rate", 400);
+    for (const char *row : {"bulk-up", "rr-32-1"})
+        for (const char *program : {"ours", "go", "rust"})
+            json_array_append_new(missing, json_pack("{s:s, s:s, s:s, s:s}", "row", row, "dialler", program,
+                                                     "listener", program, "reason", "out of time"));
+    json_object_set_new(results.get(), "missing", missing);
+    ASSERT_TRUE(report_write(results.get(), folder.path.c_str()));
+    std::string text = folder.read("report.md");
+    EXPECT_NE(text.find("* bulk-up: rust → rust: out of time\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("* rr-32-1: ours → ours, go → go, rust → rust: out of time\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("* 2 pairs have fewer runs than were asked for"), std::string::npos) << text;
 }
 
 TEST(Report, FiguresOfFewerRunsAreMarkedAndNoHeadline)

@@ -327,7 +327,13 @@ TEST(Run, GivesEachRowFewerRunsWhereTimeIsShort)
     EXPECT_EQ(run.missing(), "out of time");
 }
 
-TEST(Run, ReportsWhatThereIsWhenItIsInterrupted)
+class RunSignal : public testing::TestWithParam<int>
+{
+};
+
+INSTANTIATE_TEST_SUITE_P(All, RunSignal, testing::Values(SIGINT, SIGTERM, SIGHUP));
+
+TEST_P(RunSignal, EndsWithAReportOfWhatThereIs)
 {
     Bench run;
     std::string command = "echo $$; exec " CHORUS_BENCH " run --no-peers --no-references --runs 100 --seconds 0.5 --out '" +
@@ -339,7 +345,7 @@ TEST(Run, ReportsWhatThereIsWhenItIsInterrupted)
     while (fgets(text, sizeof(text), output) != nullptr && strncmp(text, "about", 5) != 0)
         ;
     ASSERT_GT(pid, 0);
-    kill(pid, SIGINT);
+    kill(pid, GetParam());
     while (fgets(text, sizeof(text), output) != nullptr)
         ;
     EXPECT_EQ(WEXITSTATUS(pclose(output)), 3);
@@ -367,7 +373,30 @@ TEST(Run, ResumesByRow)
     EXPECT_EQ(run.start(Bench::fake("dies"), "--row rtt --row rr-32-1 --resume"), 0) << "nothing is left to do";
     EXPECT_NE(run.printed.find("done before"), std::string::npos) << run.printed;
     EXPECT_EQ(run.start(Bench::fake("good"), "--row rtt --resume"), 1) << "other settings";
-    EXPECT_NE(run.printed.find("other settings"), std::string::npos) << run.printed;
+    EXPECT_NE(run.printed.find("other settings: rows is [\"rtt\",\"rr-32-1\"] there, and [\"rtt\"] here"),
+              std::string::npos) << run.printed;
+}
+
+TEST(Run, GoesOnWithMoreProgramsThanBefore)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1"), 0) << run.printed;
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1 --resume --peer go='" + Bench::fake("good") + "'"), 0)
+        << run.printed;
+    EXPECT_EQ(run.printed.find("done before"), std::string::npos) << run.printed;
+    ASSERT_GT(json_array_size(json_object_get(run.row(), "series")), 1u);
+    for (size_t i = 0; i < json_array_size(json_object_get(run.row(), "series")); i++)
+        EXPECT_EQ(json_integer_value(json_object_get(run.series(i), "runs")), run.number("runs")) << i;
+}
+
+TEST(Run, DoesNotGoOnWithAnotherBuild)
+{
+    Bench run;
+
+    EXPECT_EQ(run.start(Bench::fake("good"), "--row rr-32-1"), 0) << run.printed;
+    EXPECT_EQ(run.start(Bench::fake("newer"), "--row rr-32-1 --resume"), 1) << run.printed;
+    EXPECT_NE(run.printed.find("is of ours 1, and this is 2"), std::string::npos) << run.printed;
 }
 
 /* Where listeners ran on another machine, the one that is there now must be it. */
