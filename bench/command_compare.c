@@ -131,7 +131,7 @@ static void print_checked(const json_t *results, double factor, bool holds)
     if (checked == 0)
         printf("none of %zu targets was measured\n", targets_count());
     else
-        printf("%zu of %zu targets were measured, %s within a factor of %g of what is wanted\n", checked,
+        printf("%zu of %zu targets were measured, %s within a factor of %g of what is usual\n", checked,
                targets_count(), holds ? "all" : "not all", factor);
 }
 

@@ -313,6 +313,23 @@ TEST(Targets, HoldWithinAFactorAndNameThoseThatDoNot)
     EXPECT_EQ(std::string(error.text).find("message"), std::string::npos) << error.text;
 }
 
+/* A collapse is one of what is usual: what is always missed by a factor of two is none. */
+TEST(Targets, ThatAreAlwaysMissedCollapseLater)
+{
+    for (double rate : {1000.0, 500.0}) {
+        Results results = make();
+        targets_text error;
+
+        add(results, "bulk-up", "ours", "rate", rate);
+        add(results, "bulk-up", "js", "rate", 500);
+        targets_evaluate(results.get());
+        const json_t *js = target(results, "bulk, one stream, against js");
+        EXPECT_FALSE(json_is_true(json_object_get(js, "met")));
+        EXPECT_LT(results_number(js, "usual"), results_number(js, "wanted"));
+        EXPECT_EQ(targets_hold(results.get(), 2, &error), rate == 1000.0) << error.text;
+    }
+}
+
 TEST(Targets, EpollIsJudgedByTheRowWhereItCostsMost)
 {
     const char *all_met = "epoll, of io_uring: the worst of 2 figures (rr-open, p50)";
