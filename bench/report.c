@@ -285,7 +285,8 @@ void report_method(char *out, size_t size, const json_t *results)
     snprintf(out, size,
              "%s, %s of %g s after %g s of warm-up, pairs in turn, programs %s; idle rows once. CPU is the kernel's "
              "clock of each program's process.",
-             json_is_true(json_object_get(settings, "quick")) ? "Quick mode" : "Full mode", runs, results_number(settings, "seconds"), results_number(settings, "warm"),
+             json_is_true(json_object_get(settings, "quick")) ? "Quick mode" : "Full mode", runs,
+             results_number(settings, "seconds"), results_number(settings, "warm"),
              json_is_true(json_object_get(settings, "pin")) ? "pinned to a CPU each" : "not pinned");
 }
 
