@@ -22,7 +22,7 @@ enum sim_limits {
     SIM_SOCKET_FIRST = 1 << 20,  /* below are descriptors: they cannot be mistaken */
     SIM_PIPE_BYTES_MAX = 262144, /* each way; about what Linux gives a fresh connection */
     SIM_ROUND_NS = 1000,         /* virtual time that a round takes in which anything happened */
-    SIM_VISIT_BUFFERS_MAX = 8,   /* received of one socket in a turn */
+    SIM_VISIT_BUFFERS_MAX = 32,  /* received of one socket in a turn */
     SIM_EPHEMERAL_PORT_FIRST = 32768, /* as in Linux */
     SIM_SPURIOUS_ROUNDS = 64,    /* one round of so many also turns a worker that has nothing to do */
 };
