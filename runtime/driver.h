@@ -134,7 +134,9 @@ void driver_receive(struct driver *driver, int socket, struct actor_ref owner);
 void driver_receive_quietly(struct driver *driver, int socket);
 /* Turns it off.  What the kernel had handed over by then still comes, until
  * driver_receive_idle() says that nothing more does: no byte is lost or
- * overtaken.  Both kinds of receive may be asked for again before that. */
+ * overtaken.  Both kinds of receive may be asked for again before that.  A
+ * driver_receive_into() that still waits ends, too: with -ECANCELED and its
+ * buffer, unless bytes come first. */
 void driver_receive_stop(struct driver *driver, int socket);
 /* One receive into [offset, capacity) of `buffer`, for bulk: as many bytes as
  * are there.  One MESSAGE_IO_RECEIVED with this buffer, at the end and after an

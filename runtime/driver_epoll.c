@@ -454,10 +454,14 @@ static void receive(struct driver *driver, int socket_, struct actor_ref owner)
 static void receive_stop(struct driver *driver, int socket_)
 {
     struct driver_socket *socket = driver_socket_at(&poller_of(driver)->sockets, socket_);
+    struct buffer *buffer = socket->receive_buffer;
 
-    if (socket->receiving)
+    if (socket->receiving || buffer != NULL)
         end(poller_of(driver));
     socket->receiving = false;
+    socket->receive_buffer = NULL;
+    if (buffer != NULL)
+        driver_deliver_bytes(driver, socket->receiver, -ECANCELED, socket_, buffer, socket->receive_offset);
 }
 
 static void receive_into(struct driver *driver, int socket_, struct actor_ref owner, struct buffer *buffer,

@@ -149,7 +149,9 @@ static void receive_stop(struct driver *driver, int number)
 {
     struct sim_socket *socket = sim_socket_at(sim_of(driver), number);
 
-    if (socket->receiving)
+    if (socket->receive_buffer != NULL)
+        sim_socket_end_receive(socket, -ECANCELED);
+    else if (socket->receiving)
         sim_socket_end(socket);
     socket->receiving = false;
 }

@@ -239,6 +239,7 @@ static void on_receive_into(struct uring_driver *uring, struct driver_socket *so
 {
     struct buffer *buffer = socket->receive_buffer;
 
+    socket->cancelling = false;
     if (!socket->closing && (result == -EINTR || result == -EAGAIN)) {
         submit_receive_into(uring, socket);
         return;
@@ -437,6 +438,16 @@ static void accept_on(struct driver *driver, int listening, struct actor_ref own
         submit_accept(uring, socket);
 }
 
+/* That is with the kernel. */
+static enum operation receive_operation(const struct driver_socket *socket)
+{
+    if (!socket->armed)
+        return OPERATION_RECEIVE_INTO;
+    if (socket->listening)
+        return OPERATION_ACCEPT;
+    return socket->polling ? OPERATION_POLL : OPERATION_RECEIVE;
+}
+
 /* Also of driver_accept(). */
 static void receive_stop(struct driver *driver, int socket_)
 {
@@ -445,13 +456,12 @@ static void receive_stop(struct driver *driver, int socket_)
 
     socket->receiving = false;
     socket->quiet = false;
-    if (!socket->armed || socket->cancelling || socket->closing)
+    if (socket->cancelling || socket->closing || (!socket->armed && socket->receive_buffer == NULL))
         return;
     /* A cancelled accept stays an exclusive waiter, and swallows wake-ups meant
      * for other rings, until this one is entered for events: the next turn. */
     socket->cancelling = true;
-    cancel(uring, socket_tag(socket->listening ? OPERATION_ACCEPT :
-                             socket->polling ? OPERATION_POLL : OPERATION_RECEIVE, socket));
+    cancel(uring, socket_tag(receive_operation(socket), socket));
 }
 
 static void receive_quietly(struct driver *driver, int socket_)

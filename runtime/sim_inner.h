@@ -200,6 +200,8 @@ void sim_socket_ready(struct sim_socket *socket);
 /* An operation begins (and may go on in the driver's next turn), or has ended. */
 void sim_socket_begin(struct sim_socket *socket);
 void sim_socket_end(struct sim_socket *socket);
+/* A receive of either kind has: says so, and hands its buffer over. */
+void sim_socket_end_receive(struct sim_socket *socket, int64_t result);
 /* Off its driver's list of those that may go on. */
 void sim_socket_rest(struct sim_socket *socket);
 /* Its operations go on as far as they can now. */

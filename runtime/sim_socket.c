@@ -182,7 +182,7 @@ static uint32_t take_bytes(struct sim_socket *socket, uint8_t *out, uint32_t roo
     return moved;
 }
 
-static void end_receive(struct sim_socket *socket, int64_t result)
+void sim_socket_end_receive(struct sim_socket *socket, int64_t result)
 {
     struct buffer *buffer = socket->receive_buffer;
 
@@ -199,7 +199,7 @@ static bool receive_once(struct sim_socket *socket)
     uint32_t offset = socket->receive_offset;
 
     if (socket->inbound.bytes > 0 && buffer != NULL) {
-        end_receive(socket, take_bytes(socket, buffer->data + offset, buffer->capacity - offset));
+        sim_socket_end_receive(socket, take_bytes(socket, buffer->data + offset, buffer->capacity - offset));
         return false;
     }
     if (socket->inbound.bytes > 0) {
@@ -211,7 +211,7 @@ static bool receive_once(struct sim_socket *socket)
     if (socket->reset)
         socket->dead = true;
     if (socket->reset || socket->ended || socket->dead)
-        end_receive(socket, socket->reset ? socket->failure : socket->ended ? 0 : -ENOTCONN);
+        sim_socket_end_receive(socket, socket->reset ? socket->failure : socket->ended ? 0 : -ENOTCONN);
     return false;
 }
 

@@ -252,18 +252,35 @@ static void check_worker(struct sim *sim, struct sim_node *node, struct worker *
 
 /* ---- a node ------------------------------------------------------------------------------ */
 
-/* Since the last look no worker of it had a turn: nothing of it has changed. */
-static bool is_unchanged(struct sim_process *process)
+/* Turns of its workers since the last look; 0: nothing of it has changed. */
+static uint64_t turns_since(struct sim_process *process)
 {
     const struct runtime *runtime = process->runtime->runtime;
-    uint64_t turns = 0;
-    bool same;
+    uint64_t turns = 0, before = process->checked_turns;
 
     for (unsigned i = 0; i < runtime->worker_count; i++)
         turns += runtime->workers[i]->turn;
-    same = turns == process->checked_turns;
     process->checked_turns = turns;
-    return same;
+    return turns - before;
+}
+
+/* In a second: what a timer that is always due exceeds, and chance does not. */
+enum { IDLE_TURNS_MAX = 50000, TURNS_PER_DELIVERY_MAX = 100 };
+
+/* Whoever has turn after turn is moved by something that came.  (The crowd's
+ * actors move each other.) */
+static void check_rest(struct sim *sim, struct sim_process *process, uint64_t turns)
+{
+    const struct runtime *runtime = process->runtime->runtime;
+    uint64_t delivered = 0, since;
+
+    for (unsigned i = 0; i < runtime->worker_count; i++)
+        delivered += runtime->workers[i]->driver->delivered;
+    since = delivered - process->checked_delivered;
+    process->checked_delivered = delivered;
+    if (!process->crowd && turns > IDLE_TURNS_MAX + TURNS_PER_DELIVERY_MAX * since)
+        sim_fail(sim, process->owner, "rest", "%llu turns in a second, and only %llu messages from outside",
+                 (unsigned long long)turns, (unsigned long long)since);
 }
 
 /* What a node counts as it goes, and what its sessions have. */
@@ -313,11 +330,13 @@ static void check_process(struct sim *sim, struct sim_process *process)
     struct runtime *runtime = process->runtime->runtime;
     struct look look = {.node = process->node};
     struct sums sums = {0};
+    uint64_t turns = turns_since(process);
 
     if (process->crowd)
         sim_crowd_check(process->crowd);
-    if (is_unchanged(process))
+    if (turns == 0)
         return;
+    check_rest(sim, process, turns);
     for (unsigned i = 0; i < runtime->worker_count; i++) {
         const struct local *local = runtime->workers[i]->local;
 

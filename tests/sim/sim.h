@@ -116,7 +116,7 @@ struct sim_process {
     bool stranded;           /* its host went down */
     bool closed;
     bool due;                /* on the list of those with events */
-    uint64_t checked_turns;
+    uint64_t checked_turns, checked_delivered; /* when it was last looked at */
     unsigned requests;       /* connects and opens that are not answered */
     unsigned flows;
     struct sim_process *next;

@@ -354,6 +354,26 @@ TEST_P(SimMemoryTest, CountsARecordUntilItIsOpened)
     }
 }
 
+/* A large buffer waits a second for more, and no look is taken meanwhile whether it has. */
+TEST_P(MemoryTest, BulkThatStopsGivesItsBufferBack)
+{
+    enum { BYTES = 1 << 20 };
+    Node a(runtime), b(runtime, with_memory);
+    a.start();
+    b.start();
+    ASSERT_EQ(a.connect(b), 0) << a.text.text;
+    a.await(P2P_EVENT_PEER_IDENTIFIED);
+    b.await(P2P_EVENT_PEER_IDENTIFIED);
+    const int64_t idle = held_idle(b);
+    struct p2p_stream *stream = a.open(b.id(), "/echo/1.0.0");
+    ASSERT_NE(stream, nullptr);
+    expect_echo(stream, std::string(BYTES, 'x'));
+    EXPECT_TRUE(b.reaches("memory_held", idle + SESSION_IDLE_STREAM_BYTES));
+    expect_echo(stream, "small");
+    p2p_stream_close(stream);
+    EXPECT_TRUE(b.reaches("memory_held", idle));
+}
+
 /* With a large buffer each to receive and another to send they would be over it. */
 TEST_P(MemoryTest, ManyInBulkTakeLessEach)
 {

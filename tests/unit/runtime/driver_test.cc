@@ -570,6 +570,34 @@ TEST_P(DriverTest, ReceiveIntoTellsTheEnd)
     buffer_unref(message.buffer);
 }
 
+TEST_P(DriverTest, ReceiveIntoThatIsStoppedGivesItsBufferBack)
+{
+    Pair pair = connected();
+    std::string received;
+    int64_t result = 1;
+
+    for (int round = 0; round < 3; round++) {
+        buffer *into = buffer_new(first().pool, BUFFER_LARGE_BYTES);
+        driver_receive_into(drive(), pair.far, receiver, into, 10);
+        for (int i = 0; i < round; i++)
+            turn(0);
+        driver_receive_stop(drive(), pair.far);
+        driver_receive_stop(drive(), pair.far); // once is enough
+        message message = await(first(), MESSAGE_IO_RECEIVED, pair.far);
+        EXPECT_EQ(message.body.i64[0], -ECANCELED);
+        EXPECT_EQ(message.buffer, into);
+        EXPECT_EQ(message.length, 0u);
+        EXPECT_TRUE(driver_receive_idle(drive(), pair.far));
+        buffer_unref(message.buffer);
+    }
+    driver_receive(drive(), pair.far, receiver);
+    send(first(), pair.near, "still there");
+    driver_shutdown_write(drive(), pair.near);
+    EXPECT_TRUE(until([&] { return !drain(first(), pair.far, &received, &result); }));
+    EXPECT_EQ(received, "still there");
+    EXPECT_EQ(result, 0);
+}
+
 TEST_P(DriverTest, AnOrderlyCloseIsAnEnd)
 {
     Pair pair = connected();
