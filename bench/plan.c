@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <fnmatch.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -209,6 +210,15 @@ double plan_seconds(const struct plan_row *row, const struct plan_mode *mode)
     return row->work == PLAN_IDLE ? mode->idle_seconds : mode->seconds;
 }
 
+/* What a connection begins with is done by then: what the peer told of itself has
+ * been looked into, and the heap given back. */
+#define IDLE_WARM_S 25
+
+static double warm_s(const struct plan_row *row, const struct plan_mode *mode)
+{
+    return row->work == PLAN_IDLE && !mode->quick ? fmax(mode->warm_s, IDLE_WARM_S) : mode->warm_s;
+}
+
 static unsigned processes(unsigned connections, unsigned most)
 {
     unsigned count = (connections + most - 1) / most;
@@ -264,7 +274,7 @@ void plan_keys(char *out, size_t size, const struct plan_row *row, const struct 
     if (row->direction != NULL)
         snprintf(out + length, size - length, "%sdirection=%s", length > 0 ? " " : "", row->direction);
     if (row->work != PLAN_STORM) {
-        append(out, size, "warm", mode->warm_s);
+        append(out, size, "warm", warm_s(row, mode));
         append(out, size, "seconds", plan_seconds(row, mode));
     }
 }
@@ -279,7 +289,7 @@ double plan_run_s(const struct plan_row *row, const struct plan_mode *mode)
     if (row->work == PLAN_PART)
         return PART_S;
     return AROUND_S + mode->start_s + row->connections / (double)mode->connects_s +
-           (row->work == PLAN_STORM ? 0 : mode->warm_s + plan_seconds(row, mode));
+           (row->work == PLAN_STORM ? 0 : warm_s(row, mode) + plan_seconds(row, mode));
 }
 
 double plan_row_s(const struct plan_row *row, const struct plan_mode *mode, size_t series_count)

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEEP_ALIVE_S 30 /* shorter than that, what is idle says nothing of what it costs to stay */
+#define KEEP_ALIVE_S 29 /* shorter than that, what is idle says nothing of what it costs to stay */
 
 /* The programs of one run.  `workers` are those that were told to load; with
  * fan-out these are the listeners, else the diallers. */
